@@ -1,0 +1,35 @@
+"""Make an existing Python application observable, from the first counter to the pager."""
+
+from __future__ import annotations
+
+from vitalsign.metrics import (
+    Counter,
+    Enum,
+    Gauge,
+    Histogram,
+    Info,
+    Summary,
+    count_calls,
+    count_errors,
+    generate_latest,
+    instrument,
+    timer,
+    track_inprogress,
+    track_time,
+)
+
+__all__ = [
+    "Counter",
+    "Enum",
+    "Gauge",
+    "Histogram",
+    "Info",
+    "Summary",
+    "count_calls",
+    "count_errors",
+    "generate_latest",
+    "instrument",
+    "timer",
+    "track_inprogress",
+    "track_time",
+]

@@ -1,0 +1,83 @@
+"""Every error that vitalsign raises: one base, one class per failure, each also the builtin it resembles."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CollectorBoundError",
+    "CollectorError",
+    "CollectorOptionError",
+    "DuplicateMetricError",
+    "HealthCheckError",
+    "HealthError",
+    "HealthGroupError",
+    "HealthLoopError",
+    "LabelError",
+    "MetricError",
+    "VitalsignError",
+]
+
+
+class VitalsignError(Exception):
+    """Base of every error that vitalsign raises on purpose."""
+
+
+class MetricError(VitalsignError, ValueError):
+    """A metric was declared or used in a way that cannot be exposed."""
+
+
+class DuplicateMetricError(MetricError):
+    """
+    A metric name is already taken by a metric of another shape, or by another library.
+
+    Attributes:
+        name: The name that is taken.
+        existing: What holds the name: the earlier metric, or None if another library registered it.
+    """
+
+    def __init__(self, message: str, *, name: str, existing: object = None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.existing = existing
+
+
+class LabelError(MetricError):
+    """Label values do not fit the label names that the metric was declared with."""
+
+
+class HealthError(VitalsignError):
+    """Base of the errors about health checks."""
+
+
+class HealthCheckError(HealthError, ValueError):
+    """A health check, or one of its settings, was declared in a way that makes no sense."""
+
+
+class HealthGroupError(HealthError, LookupError):
+    """
+    A group of health checks was asked for that no check is in.
+
+    Attributes:
+        group: What was asked for.
+        known: The groups that there are.
+    """
+
+    def __init__(self, message: str, *, group: str, known: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.group = group
+        self.known = known
+
+
+class HealthLoopError(HealthError, RuntimeError):
+    """Health checks were asked for in the wrong way for the event loop that runs here, or does not run."""
+
+
+class CollectorError(VitalsignError):
+    """A collector is used in a way that cannot work."""
+
+
+class CollectorBoundError(CollectorError, RuntimeError):
+    """A collector is bound to one registry and was to be bound to another."""
+
+
+class CollectorOptionError(CollectorError, ValueError):
+    """A collector was given an option that makes no sense."""

@@ -1,0 +1,210 @@
+"""What all instruments have in common: label sets, registration, the collector protocol, identity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
+
+from vitalsign.exceptions import MetricError
+from vitalsign.metrics import samples
+from vitalsign.metrics.catalogue import Kind, MetricSpec, bucket_bounds, encodable, full_name, label_names
+from vitalsign.metrics.cells import Cell
+from vitalsign.metrics.family import Family
+from vitalsign.metrics.internal import count_overflow
+from vitalsign.metrics.registry import REGISTRY, CollectorRegistry, declare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Self
+
+__all__ = ["MAX_SERIES", "OWN_MAX_SERIES", "Instrument"]
+
+MAX_SERIES = 10_000
+"""Label sets that a metric takes unless told otherwise."""
+
+OWN_MAX_SERIES = 2_000
+"""Label sets that each of the library's own metrics takes unless told otherwise."""
+
+
+class Instrument(Cell):
+    """
+    What all instruments have in common: label sets, registration, the collector protocol.
+
+    An instrument that has label names is only the parent of its children; `labels()` returns those, of the same class.
+    Instruments are told apart by identity: a copy, also a deep one, is the instrument itself, and unpickling declares
+    it again on the default registry of the other process.
+    """
+
+    __slots__ = ()
+
+    _kind: ClassVar[Kind]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Accept what `__new__` took: declaring twice returns the first instrument, which must stay untouched."""
+
+    @property
+    def spec(self) -> MetricSpec:
+        """The metric's description."""
+        return self._family.spec
+
+    @property
+    def _labelnames(self) -> tuple[str, ...]:
+        """The label names, by prometheus_client's name: other libraries look there."""
+        return self._family.spec.labels
+
+    def labels(self, *labelvalues: object, **labelkwargs: object) -> Self:
+        """
+        Return the child for one label set, made at its first use.
+
+        Args:
+            labelvalues: One value for each label name, in their order; or
+            labelkwargs: the same by name. Values are turned into strings.
+
+        Raises:
+            LabelError: The values do not fit the label names.
+        """
+        if self._labelvalues is None:
+            family = self._family
+            try:
+                if not labelkwargs:
+                    return family.children[labelvalues]  # type: ignore[index, no-any-return]  # a miss raises
+                if not labelvalues and len(labelkwargs) == len(family.spec.labels):
+                    return family.children[family.in_order(labelkwargs)]  # type: ignore[no-any-return]
+            except (KeyError, TypeError):
+                pass
+        elif self._labelvalues:
+            raise MetricError(
+                f"{self} already has labels set {dict(zip(self.spec.labels, self._labelvalues, strict=True))}; "
+                "can not chain calls to .labels()"
+            )
+        return self._family.child(labelvalues, labelkwargs)  # type: ignore[no-any-return]
+
+    def remove(self, *labelvalues: object) -> None:
+        """
+        Remove one label set from the page. Whoever holds its child may go on writing; nothing shows it.
+
+        Raises:
+            LabelError: The values do not fit the label names.
+        """
+        self._family.remove(labelvalues)
+
+    def remove_by_labels(self, labels: dict[str, Any]) -> None:
+        """
+        Remove every label set that has all of these values.
+
+        Raises:
+            TypeError: *labels* is no dict.
+            LabelError: A label name is unknown.
+        """
+        if not isinstance(labels, dict):
+            raise TypeError(f"labels must be a dict of {{label_name: label_value}}, not {labels!r}")
+        self._family.remove_matching(labels)
+
+    def clear(self) -> None:
+        """Remove all label sets."""
+        self._family.clear()
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the metric without samples: what registering needs to know."""
+        spec = self.spec
+        return [Metric(spec.name, spec.help, spec.kind, spec.unit)]
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metric with its samples, made when they are looked at."""
+        return [samples.LazyMetric(self)]
+
+    def _snapshot(self) -> list[Sample]:
+        return [
+            Sample(self.spec.name + suffix, {**labels, **more}, value, None, exemplar)
+            for labels, child in self._observable()
+            for suffix, more, value, exemplar in child._points()
+        ]
+
+    def _observable(self) -> list[tuple[dict[str, str], Any]]:
+        if self._labelvalues is not None:
+            return [(dict(zip(self.spec.labels, self._labelvalues, strict=True)), self)]
+        names = self.spec.labels
+        return [(dict(zip(names, key, strict=True)), child) for key, child in list(self._family.children.items())]
+
+    def _points(self) -> list[samples.Point]:
+        raise NotImplementedError
+
+    @classmethod
+    def _declare(
+        cls,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str],
+        namespace: str,
+        subsystem: str,
+        unit: str,
+        registry: CollectorRegistry | None,
+        max_series: int,
+        *,
+        buckets: Sequence[float | str] = (),
+        states: Sequence[str] = (),
+        mode: str = "",
+    ) -> Self:
+        whole = full_name(cls._kind, name, namespace, subsystem, unit)
+        spec = MetricSpec(
+            name=whole,
+            kind=cls._kind,
+            help=encodable(str(documentation)),
+            labels=label_names(cls._kind, whole, labelnames),
+            unit=unit,
+            buckets=bucket_bounds(whole, buckets) if cls._kind == "histogram" else (),
+            states=tuple(map(encodable, states)),
+            mode=mode,
+        )
+
+        def make() -> Any:
+            family = Family(spec, registry, max_series, make_child=cls._child, on_overflow=count_overflow)
+            return cls._child(family, None if spec.labels else ())
+
+        instrument: Self = declare(spec, registry, make, cls)
+        return instrument
+
+    @classmethod
+    def _child(cls, family: Family, labelvalues: tuple[str, ...] | None) -> Self:
+        child = object.__new__(cls)
+        child._open(family, labelvalues)
+        return child
+
+    def __str__(self) -> str:
+        return f"{self._kind}:{self.spec.name}"
+
+    def __repr__(self) -> str:
+        labels = dict(zip(self.spec.labels, self._labelvalues or (), strict=False))
+        return f"{type(self).__module__}.{type(self).__qualname__}({self.spec.name}{labels or ''})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._family.registry is not REGISTRY:
+            raise TypeError(
+                f"{self!r} cannot be pickled: it is not on the default registry, so the process that unpickles it "
+                "could not find it again. Import it there by name instead."
+            )
+        return (_restore, (type(self), self.spec, self._family.max_series, self._labelvalues))
+
+
+def _restore(
+    cls: type[Instrument], spec: MetricSpec, max_series: int, labelvalues: tuple[str, ...] | None
+) -> Instrument:
+    """Find the instrument again, or declare it, in the process that unpickles it."""
+    extra: dict[str, Any] = {}
+    if spec.buckets:
+        extra["buckets"] = spec.buckets
+    if spec.states:
+        extra["states"] = spec.states
+    if spec.mode:
+        extra["multiprocess_mode"] = spec.mode
+    make: Any = cls
+    instrument: Instrument = make(spec.name, spec.help, spec.labels, unit=spec.unit, max_series=max_series, **extra)
+    return instrument.labels(*labelvalues) if labelvalues else instrument

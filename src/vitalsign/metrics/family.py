@@ -1,0 +1,189 @@
+"""A metric's shared part: its description, its children, and the bound on how many there may be."""
+
+from __future__ import annotations
+
+import logging
+import time
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.samples import Exemplar
+
+from vitalsign.exceptions import LabelError, MetricError
+from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, encodable
+from vitalsign.metrics.cells import LOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from prometheus_client import CollectorRegistry
+
+__all__ = ["Family"]
+
+_log = logging.getLogger("vitalsign")
+_EXEMPLAR_CHARACTERS = 128  # OpenMetrics 1.0, "Exemplars"
+
+
+class Family:
+    """
+    Hold what all label sets of one metric share.
+
+    `children` maps tuples of exact strings to children: a lookup by any other type can then never hit by accident
+    ((True,) equals (1,) to a dict). Reading it takes no lock; writing it does.
+    """
+
+    __slots__ = (
+        "bounds",
+        "children",
+        "in_order",
+        "is_most_recent",
+        "make_child",
+        "max_series",
+        "on_overflow",
+        "plan",
+        "registry",
+        "spec",
+        "warned",
+        "zero",
+    )
+
+    def __init__(
+        self,
+        spec: MetricSpec,
+        registry: CollectorRegistry | None,
+        max_series: int,
+        *,
+        make_child: Callable[[Family, tuple[str, ...]], Any],
+        on_overflow: Callable[[Family], None],
+    ) -> None:
+        if max_series < 1:
+            raise MetricError(f"max_series of {spec.name} must be at least 1, not {max_series}.")
+        self.spec = spec
+        self.registry = registry
+        self.max_series = max_series
+        self.make_child = make_child
+        self.on_overflow = on_overflow
+        self.children: dict[tuple[str, ...], Any] = {}
+        self.bounds = list(spec.buckets[:-1])
+        self.zero: list[float] = [*[0] * (len(self.bounds) + 1), 0.0]
+        self.in_order = _picker(spec.labels)
+        self.is_most_recent = spec.mode.endswith("mostrecent")
+        self.plan: Any = None
+        self.warned = False
+
+    def child(self, values: tuple[object, ...], by_name: Mapping[str, object]) -> Any:
+        """
+        Find or make the child for these label values.
+
+        Raises:
+            LabelError: The values do not fit the label names.
+        """
+        key = tuple(map(_as_text, self._checked(values, by_name)))
+        try:
+            return self.children[key]
+        except KeyError:
+            pass
+        with LOCK:
+            overflowed = key not in self.children and self._is_full()
+            if overflowed:
+                key = (OVERFLOW,) * len(key)
+            child = self.children.get(key)
+            if child is None:
+                child = self.children[key] = self.make_child(self, key)
+        if overflowed:
+            self._report_overflow()
+        return child
+
+    def remove(self, values: tuple[object, ...]) -> None:
+        """
+        Forget one label set; no error if there is none.
+
+        Raises:
+            LabelError: The values do not fit the label names.
+        """
+        key = tuple(map(_as_text, self._checked(values, {})))
+        with LOCK:
+            self.children.pop(key, None)
+
+    def remove_matching(self, labels: Mapping[str, object]) -> None:
+        """
+        Forget every label set that has all of these values; none is given: forget nothing.
+
+        Raises:
+            LabelError: A label name is unknown.
+        """
+        unknown = [name for name in labels if name not in self.spec.labels]
+        if unknown or not self.spec.labels:
+            raise LabelError(f"Unknown label names {unknown} of {self.spec}. It has no such labels.")
+        wanted = [(self.spec.labels.index(name), _as_text(value)) for name, value in labels.items()]
+        if not wanted:
+            return
+        with LOCK:
+            for key in [key for key in self.children if all(key[place] == text for place, text in wanted)]:
+                del self.children[key]
+
+    def clear(self) -> None:
+        """Forget every label set."""
+        with LOCK:
+            self.children = {}
+
+    def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar:
+        """
+        Build an exemplar with the present time.
+
+        Raises:
+            MetricError: A label is no text or reserved, or all together are longer than 128 characters.
+        """
+        if not all(isinstance(text, str) for pair in labels.items() for text in pair):
+            raise MetricError(f"Exemplar {labels!r} of {self.spec.name} must map strings to strings.")
+        if any(name.startswith("__") or not name for name in labels):
+            raise MetricError(f"Exemplar {labels!r} of {self.spec.name} has an empty or reserved label name.")
+        length = sum(len(name) + len(text) for name, text in labels.items())
+        if length > _EXEMPLAR_CHARACTERS:
+            raise MetricError(
+                f"Exemplar labels of {self.spec.name} have {length} UTF-8 characters, "
+                f"exceeding the limit of {_EXEMPLAR_CHARACTERS}. Leave some out."
+            )
+        return Exemplar({encodable(name): encodable(text) for name, text in labels.items()}, value, time.time())
+
+    def _is_full(self) -> bool:
+        room = self.max_series + ((OVERFLOW,) * len(self.spec.labels) in self.children)
+        return len(self.children) >= room
+
+    def _report_overflow(self) -> None:
+        if not self.warned:
+            self.warned = True
+            _log.warning(
+                "Metric %s has reached max_series=%d label sets: new ones are counted under %s. "
+                "A label probably carries ids or user input; bound its values, or raise max_series.",
+                self.spec.name, self.max_series, OVERFLOW,
+            )  # fmt: skip
+        self.on_overflow(self)
+
+    def _checked(self, values: tuple[object, ...], by_name: Mapping[str, object]) -> tuple[object, ...]:
+        names = self.spec.labels
+        if not names:
+            raise LabelError(f"No label names were set when constructing {self.spec}: it takes no label values.")
+        if values and by_name:
+            raise LabelError(f"Can't pass both *args and **kwargs to labels() of {self.spec}. Use one of the two.")
+        if by_name:
+            if by_name.keys() != set(names):
+                raise LabelError(
+                    f"Incorrect label names {sorted(by_name)} for {self.spec}. Give each of its labels once."
+                )
+            return self.in_order(by_name)
+        if len(values) != len(names):
+            raise LabelError(f"Incorrect label count: {len(values)} values {values!r} for {self.spec}.")
+        return values
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[Any, ...]]:
+    """Return what takes the values of *names*, in that order, from a mapping."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda by_name: tuple(by_name[name] for name in names)
+
+
+def _as_text(value: object) -> str:
+    # A member of a str enum counts as its value, as it does in the lookup that comes first.
+    return encodable(str.__str__(value) if isinstance(value, str) else str(value))

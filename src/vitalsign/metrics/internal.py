@@ -1,0 +1,61 @@
+"""What goes wrong inside vitalsign: logged once, counted always, never raised into the host."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vitalsign.metrics.family import Family
+    from vitalsign.metrics.instruments import Counter
+
+__all__ = ["count_overflow", "internal_error"]
+
+_log = logging.getLogger("vitalsign")
+_reported: set[str] = set()
+
+
+def internal_error(where: str, error: BaseException) -> None:
+    """
+    Log *error* the first time that something fails at this place, and count it each time.
+
+    Args:
+        where: The place, one of few: it becomes the label of `vitalsign_internal_errors_total`.
+        error: What went wrong.
+    """
+    with suppress(Exception):
+        _counter().labels(where).inc()
+    with suppress(Exception):
+        if where not in _reported:
+            _reported.add(where)
+            _log.error(
+                "vitalsign failed in %s; the application goes on. Further failures there are only counted, "
+                "in vitalsign_internal_errors_total.", where, exc_info=error,
+            )  # fmt: skip
+
+
+def _counter() -> Counter:
+    from vitalsign.metrics.instruments import OWN_MAX_SERIES, Counter  # the instruments report here too
+
+    return Counter(
+        "vitalsign_internal_errors",
+        "Failures inside vitalsign that were kept from the application.",
+        ["where"],
+        max_series=OWN_MAX_SERIES,
+    )
+
+
+def count_overflow(family: Family) -> None:
+    """Count, on the family's own registry, that a label set past its `max_series` went to the overflow series."""
+    from vitalsign.metrics.instruments import Counter  # the instruments report here too
+
+    if family.registry is None:
+        return
+    overflows = Counter(
+        "vitalsign_series_overflow",
+        "Uses of label sets past a metric's max_series, which went to its __overflow__ series.",
+        ["metric"],
+        registry=family.registry,
+    )
+    overflows.labels(family.spec.name).inc()

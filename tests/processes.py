@@ -1,0 +1,54 @@
+"""Code that tests run in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import traceback
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["forked", "run_script"]
+
+Result = TypeVar("Result")
+
+
+def forked(work: Callable[[], Result]) -> Result:
+    """Run *work* in a forked child, which ends without the parent's exit hooks, and return its result."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(work(), pipe)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, f"the child ended with status {status}; its traceback is on stderr"
+    result: Result = pickle.loads(answer)
+    return result
+
+
+def run_script(script: str, *arguments: str, timeout: float = 60) -> str:
+    """Run *script* in a Python of its own, and return what it printed, errors too."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr

@@ -1,0 +1,84 @@
+"""Hypothesis strategies that several test modules share."""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+from hypothesis import strategies as st
+
+__all__ = ["declarations", "label_values", "numbers", "positive_numbers"]
+
+NASTY = [
+    "",
+    " ",
+    '"',
+    "\\",
+    "\n",
+    '\\"',
+    "%",
+    "%s",
+    "%%d.0\n",
+    "} %d.0\n",
+    "{}",
+    "é",
+    "☃",
+    "\0",
+    "\1",
+    "\2",
+    'a,b="c"',
+    "le",
+]
+
+label_values = st.one_of(st.sampled_from(NASTY), st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
+numbers = st.one_of(
+    st.floats(),
+    st.integers(-(10**9), 10**18).map(float),
+    st.sampled_from([0.0, -0.0, inf, -inf, nan, 999_999.5, 1e6, -1e6, 1234567.0, 1e15, 1e16, 1e22, 5e-324]),
+)
+positive_numbers = numbers.filter(lambda value: not value < 0)
+_label_names = st.sampled_from(["a", "endpoint", "leaf", "method", "z_9", "_x", "Le", "_", "l", "m"])
+_bounds = st.lists(st.floats(-1e7, 1e9, allow_nan=False), min_size=1, max_size=6, unique=True).map(sorted)
+
+
+@st.composite
+def declarations(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw what is needed to build the same registry twice: metrics of all kinds, and what was recorded in each."""
+    return [_metric(draw, f"m{number}") for number in range(draw(st.integers(1, 4)))]
+
+
+def _metric(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["Counter", "Gauge", "Summary", "Histogram", "Info", "Enum"]))
+    labels = draw(st.lists(_label_names, max_size=3, unique=True))
+    extra: dict[str, Any] = {}
+    if kind == "Histogram":
+        extra["buckets"] = draw(_bounds)
+    if kind == "Enum":
+        extra["states"] = draw(st.lists(label_values, min_size=1, max_size=3, unique=True))
+    if kind in ("Counter", "Gauge", "Summary", "Histogram") and draw(st.booleans()):
+        extra["unit"] = "seconds"
+    series = st.tuples(st.tuples(*[label_values] * len(labels)), _writes(kind, extra))
+    return {
+        "kind": kind,
+        "name": draw(st.sampled_from([name, f"{name}_total", f"ns:{name}"])),
+        "help": draw(label_values),
+        "labels": labels,
+        "extra": extra,
+        "series": draw(st.lists(series, max_size=3)),
+    }
+
+
+def _writes(kind: str, extra: dict[str, Any]) -> st.SearchStrategy[list[tuple[str, Any]]]:
+    one: st.SearchStrategy[Any]
+    match kind:
+        case "Counter":
+            one = st.tuples(st.just("inc"), positive_numbers)
+        case "Gauge":
+            one = st.tuples(st.sampled_from(["inc", "dec", "set"]), numbers)
+        case "Summary" | "Histogram":
+            one = st.tuples(st.just("observe"), numbers)
+        case "Info":
+            one = st.tuples(st.just("info"), st.dictionaries(st.sampled_from(["version", "host"]), label_values))
+        case _:
+            one = st.tuples(st.just("state"), st.sampled_from(extra["states"]))
+    return st.lists(one, max_size=4)
