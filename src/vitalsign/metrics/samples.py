@@ -28,9 +28,9 @@ class LazyMetric(Metric):
 
     def __init__(self, instrument: Instrument) -> None:
         spec = instrument.spec
-        self.name = spec.name
-        self.documentation = spec.help
-        self.unit = spec.unit
+        self.name: str = spec.name
+        self.documentation: str = spec.help
+        self.unit: str = spec.unit
         self.type = spec.kind
         self.instrument = instrument
         self._samples: list[Sample] | None = None
