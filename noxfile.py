@@ -90,7 +90,7 @@ def coverage(session: nox.Session) -> None:
         session.error(f"No test ran: none of Python {', '.join(PYTHONS)} was found.")
     session.install(*group("coverage"))
     data = {"COVERAGE_FILE": str(BUILD / ".coverage")}
-    session.run("coverage", "combine", "--keep", "--quiet", str(COVERAGE), env=data)
+    session.run("coverage", "combine", "--quiet", str(COVERAGE), env=data)
     session.run("coverage", "report", env=data)
 
 
