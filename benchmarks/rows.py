@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ class Contender:
     One library in one row.
 
     Attributes:
-        name: As shown; the import name.
+        name: As shown; of a library, the name that it is imported by.
         distribution: What pip installs; the contender is reported as missing when it is not there. Empty for a
             yardstick that needs none.
         measure: Take one figure, in the row's unit, from start to end in a fresh process: import the library, set up,
@@ -89,7 +89,7 @@ class Row:
     title: str
     unit: str
     contenders: tuple[Contender, ...]
-    target: Target = field(default=STATED)
+    target: Target = STATED
 
 
 def beside(measure: Callable[[str, bool], float]) -> tuple[Contender, ...]:
