@@ -357,14 +357,16 @@ def test_bind_waits_no_longer_than_the_deadline(registry, probe, gate):
 
 def test_unbind_does_not_wait_for_a_hanging_sample(registry, probe, gate):
     """Unbinding while a sample hangs returns at once, and what the sample returns later shows up nowhere."""
-    ended = threading.Event()
+    began, ended = threading.Event(), threading.Event()
 
     def hang():
+        began.set()
         gate.wait()
         ended.set()
         return 1
 
     collector = probe(hang, deadline=0.01).bind(registry)
+    assert began.wait(30)
     collector.unbind()
     gate.set()
     assert ended.wait(30)

@@ -179,13 +179,13 @@ def test_forked_child_keeps_what_it_inherited(registry: CollectorRegistry) -> No
     assert value_of(registry, "c_total", k="x") == 13
 
 
-@pytest.mark.usefixtures("untraced")
 def test_fork_while_another_thread_holds_the_lock_does_not_block_the_child() -> None:
     """A child forked in the middle of another thread's writes can still write."""
     script = """
-        import os, select, threading
+        import os, select, threading, warnings
         from prometheus_client import CollectorRegistry
         from vitalsign import Gauge
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks among threads
         registry = CollectorRegistry()
         gauge = Gauge("g", "g", ["k"], registry=registry)
         stop = threading.Event()
