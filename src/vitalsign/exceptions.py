@@ -13,6 +13,7 @@ __all__ = [
     "HealthLoopError",
     "LabelError",
     "MetricError",
+    "ProcessesError",
     "VitalsignError",
 ]
 
@@ -81,3 +82,7 @@ class CollectorBoundError(CollectorError, RuntimeError):
 
 class CollectorOptionError(CollectorError, ValueError):
     """A collector was given an option that makes no sense."""
+
+
+class ProcessesError(VitalsignError, OSError):
+    """The directory by which processes share their metrics cannot be used."""

@@ -21,6 +21,7 @@ __all__ = [
     "bucket_bounds",
     "encodable",
     "full_name",
+    "is_classic_label",
     "label_names",
 ]
 
@@ -78,7 +79,7 @@ class MetricSpec:
     @property
     def is_classic(self) -> bool:
         """Whether all names are made of the letters that every Prometheus reads without quoting."""
-        return bool(_CLASSIC_NAME(self.name)) and all(map(_CLASSIC_LABEL, self.labels))
+        return bool(_CLASSIC_NAME(self.name)) and all(map(is_classic_label, self.labels))
 
     def same_shape(self, other: MetricSpec) -> bool:
         """Tell whether both can be one metric: all but the help text and the gauge mode is equal."""
@@ -96,6 +97,11 @@ class MetricSpec:
         if self.states:
             shape.append(f"states {self.states}")
         return f"{self.name} ({', '.join(shape)})"
+
+
+def is_classic_label(name: str) -> bool:
+    """Tell whether every Prometheus reads the label name without quoting."""
+    return bool(_CLASSIC_LABEL(name))
 
 
 def encodable(text: str) -> str:

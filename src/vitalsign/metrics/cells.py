@@ -16,18 +16,29 @@ import sys
 import time
 from bisect import bisect_left
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitalsign.exceptions import MetricError
+from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.samples import Exemplar
 
     from vitalsign.metrics.family import Family
 
-__all__ = ["LOCK", "Cell", "CounterCell", "DistributionCell", "GaugeCell"]
+__all__ = [
+    "LOCK",
+    "Cell",
+    "CounterCell",
+    "DistributionCell",
+    "FactsCell",
+    "GaugeCell",
+    "Storage",
+    "ValueCell",
+    "use_storage",
+]
 
 
 def _unpatched(name: str) -> Any:
@@ -47,28 +58,57 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 
+class Cells(Protocol):
+    """Numbers side by side: a list, or a view of a file that is mapped."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> float: ...
+    def __setitem__(self, place: int, value: float, /) -> None: ...
+    def __iter__(self) -> Iterator[float]: ...
+
+
+class Storage(Protocol):
+    """Where cells lie that other processes read too."""
+
+    def announce(self, child: Cell) -> None:
+        """Tell the others that *child* is there."""
+
+    def cells_for(self, child: Cell, width: int) -> Cells:
+        """Return that many cells for *child*, all zero."""
+
+    def tell_facts(self, child: Cell, facts: Mapping[str, str]) -> None:
+        """Tell the others what an Info tells."""
+
+    def tell_exemplar(self, child: Cell, place: int, exemplar: Exemplar) -> None:
+        """Tell the others the latest exemplar of a bucket."""
+
+    def forget(self, child: Cell) -> None:
+        """Tell the others that *child* is no longer shown."""
+
+
 class _Shard:
-    """A right to write cells; an identity and nothing else."""
+    """A right to write cells, in one storage (None: in this process alone); otherwise an identity and no more."""
 
-    __slots__ = ()
+    __slots__ = ("storage",)
 
-
-_free: list[_Shard] = []
+    def __init__(self, storage: Storage | None) -> None:
+        self.storage = storage
 
 
 class _Holder:
     """Hold a shard for one thread, and give it back when the thread's locals go."""
 
-    __slots__ = ("shard",)
+    __slots__ = ("pool", "shard")
 
-    def __init__(self) -> None:
+    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
+        self.pool = pool
         try:
-            self.shard = _free.pop()
+            self.shard = pool.pop()
         except IndexError:
-            self.shard = _Shard()
+            self.shard = _Shard(storage)
 
-    def __del__(self, _give_back: Callable[[_Shard], None] = _free.append) -> None:
-        _give_back(self.shard)
+    def __del__(self) -> None:
+        self.pool.append(self.shard)
 
 
 class _ThreadLocal(_unpatched("_local")):  # type: ignore[misc]  # the class is looked up at run time
@@ -76,12 +116,29 @@ class _ThreadLocal(_unpatched("_local")):  # type: ignore[misc]  # the class is 
 
     shard: _Shard
 
-    def __init__(self) -> None:
-        self.holder = _Holder()
+    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
+        self.holder = _Holder(pool, storage)
         self.shard = self.holder.shard
 
 
-_thread_local = _ThreadLocal()
+_storage: Storage | None = None
+_thread_local = _ThreadLocal([], None)
+
+
+def use_storage(storage: Storage | None) -> None:
+    """
+    Let the cells of shared metrics lie in *storage* from now on.
+
+    Every thread gets a new shard, so each child finds at its next write that its cells are of another storage. That
+    makes a fork cheap: nothing is done for a child until it is written.
+    """
+    global _storage, _thread_local  # looked up at each write; an attribute would cost there
+    with LOCK:
+        _storage = storage
+        _thread_local = _ThreadLocal([], storage)
+        if storage is not None:
+            # Set on the class: so counters pay for this possibility only where many processes share them.
+            CounterCell.inc = CounterCell._inc_shared  # type: ignore[method-assign]
 
 
 class Cell:
@@ -92,7 +149,7 @@ class Cell:
     `_text` keeps the rendered labels between scrapes.
     """
 
-    __slots__ = ("_family", "_labelvalues", "_text")
+    __slots__ = ("__weakref__", "_family", "_labelvalues", "_text")
 
     _family: Family
     _labelvalues: tuple[str, ...] | None
@@ -102,6 +159,50 @@ class Cell:
         self._family = family
         self._labelvalues = labelvalues
         self._text = None
+
+    def _storage(self) -> Storage | None:
+        """Return where the cells of this metric lie if other processes read them too."""
+        return _storage if self._family.is_shared else None
+
+    def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
+        """Return the exemplars by bucket; a counter's only one is at 0."""
+        return None
+
+    def _move_to(self, storage: Storage) -> None:
+        """Take what has been counted in this process alone along to *storage*."""
+        raise NotImplementedError
+
+    def _announce(self) -> None:
+        storage = self._storage()
+        if storage is not None and self._labelvalues is not None:
+            with LOCK:
+                self._tell(storage.announce)
+
+    def _withdraw(self) -> None:
+        storage = self._storage()
+        if storage is not None:
+            with LOCK:
+                self._tell(storage.forget)
+
+    def _is_of_other_storage(self, shards: Iterable[_Shard]) -> bool:
+        """Tell whether what was counted is shared, and by the process from which this one was forked."""
+        storage = self._storage()
+        return storage is not None and next(iter(shards)).storage is not storage
+
+    def _tell(self, tell: Callable[..., None], *what: object) -> None:
+        """Tell the other processes; that they do not get to know must not keep this one from going on."""
+        try:
+            tell(self, *what)
+        except OSError as error:
+            internal_error("processes", error)
+
+    def _take_cells(self, storage: Storage, width: int) -> Cells:
+        """Take cells from *storage*; where it is full, this process's own memory keeps what is counted."""
+        try:
+            return storage.cells_for(self, width)
+        except OSError as error:
+            internal_error("processes", error)
+            return [0.0] * width
 
     def _check_writable(self) -> None:
         if self._labelvalues is None:
@@ -120,7 +221,7 @@ class CounterCell(Cell):
     _created: float
     _exemplar: Exemplar | None
     _owner: _Shard | None
-    _others: dict[_Shard, float] | None
+    _others: dict[_Shard, Any] | None  # a number for each; where processes share metrics, a cell
     _value: float
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
@@ -156,67 +257,165 @@ class CounterCell(Cell):
             try:
                 self._others[shard] += amount  # type: ignore[index]  # None is the miss that the except is for
             except (KeyError, TypeError):
-                self._first_write(shard, amount)
+                self._first_write(amount)
         if exemplar:
-            self._exemplar = self._family.make_exemplar(exemplar, amount)
+            self._keep_exemplar(exemplar, amount)
 
-    def _first_write(self, shard: _Shard, amount: float) -> None:
+    def _inc_shared(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None:
+        """Add *amount*, where many processes share metrics; takes the place of `inc`."""
+        try:
+            if amount >= 0 and exemplar is None:
+                self._others[_thread_local.shard][0] += amount  # type: ignore[index]  # as above
+                return
+        except (KeyError, TypeError):
+            pass
+        CounterCell._inc_local(self, amount, exemplar)
+
+    def _first_write(self, amount: float) -> None:
+        """Write where there is no cell yet, or none by the way that the caller knows."""
         self._check_writable()
         amount = 0.0 + amount  # refuses what is no number before a cell is made for it
         with LOCK:
-            if self._owner is None:
+            shard = _thread_local.shard
+            storage = self._storage()
+            if storage is None and self._owner in (None, shard):
                 self._owner = shard
                 self._value += amount
-            elif self._others is None:
-                self._others = {shard: amount}
-            else:
-                self._others[shard] = amount
+                return
+            if self._others is None or self._is_of_other_storage(self._others):
+                self._others = {}
+            if _storage is None:
+                self._others[shard] = amount  # alone in its process, a number is its own cell
+                return
+            if shard not in self._others:
+                self._others[shard] = [0.0] if storage is None else self._take_cells(storage, 1)
+            self._others[shard][0] += amount
+
+    def _move_to(self, storage: Storage) -> None:
+        value = self._read()
+        self._owner, self._value = None, 0.0
+        cells = self._take_cells(storage, 1)
+        cells[0] = value
+        self._others = {_Shard(storage): cells}
+
+    def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
+        made = self._exemplar = self._family.make_exemplar(exemplar, amount)
+        storage = self._storage()
+        if storage is not None:
+            with LOCK:
+                self._tell(storage.tell_exemplar, 0, made)
 
     def _read(self) -> float:
         others = self._others
-        return float(self._value if others is None else sum(list(others.values()), self._value))
+        if others is None:
+            return float(self._value)
+        cells = list(others.values())
+        if _storage is None:
+            return float(sum(cells, self._value))
+        if self._is_of_other_storage(others):
+            return 0.0
+        return float(sum((cell if isinstance(cell, float) else cell[0] for cell in cells), self._value))
+
+    def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
+        return {0: self._exemplar} if self._exemplar else None
 
     def reset(self) -> None:
-        """Start from zero again, as after a restart of the process."""
+        """Start from zero again, as after a restart of the process; only this process's part where many share it."""
         self._check_writable()
         with LOCK:
+            self._withdraw()
             self._start()
 
+    _inc_local = inc
 
-class GaugeCell(Cell):
-    """A value that goes up and down; the last write holds, whoever wrote it."""
 
-    __slots__ = ("_function", "_value")
+class ValueCell(Cell):
+    """A value that is set; the last write holds, whoever wrote it."""
 
-    _function: Callable[[], float] | None
+    __slots__ = ("_cells", "_home", "_value")
+
+    _cells: Cells  # where processes share metrics: the value, and when it was set
+    _home: Storage | None  # where those lie
     _value: float
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
         super()._open(family, labelvalues)
-        self._function = None
+        self._home = None
         self._value = 0.0
+
+    def _put(self, value: float) -> None:
+        with LOCK:
+            storage = self._storage()
+            if storage is None:
+                self._value = value
+            else:
+                self._write(storage, value)
+
+    def _add(self, amount: float) -> None:
+        with LOCK:
+            storage = self._storage()
+            if storage is None:
+                self._value += amount
+            else:
+                self._write(storage, amount + (self._cells[0] if self._home is storage else 0.0))
+
+    def _write(self, storage: Storage, value: float) -> None:
+        if self._home is not storage:
+            self._cells = self._take_cells(storage, 2)
+            self._home = storage
+        self._cells[0] = value
+        self._cells[1] = time.time()
+
+    def _move_to(self, storage: Storage) -> None:
+        self._write(storage, self._value)
+
+    def _time_of_write(self) -> float:
+        """Return when the value was set, where processes share metrics; 0 if it never was."""
+        return self._cells[1] if self._home is not None and self._home is self._storage() else 0.0
+
+    def _read(self) -> float:
+        storage = self._storage()
+        if storage is None:
+            return float(self._value)
+        return float(self._cells[0]) if self._home is storage else 0.0
+
+
+class GaugeCell(ValueCell):
+    """A value that goes up and down."""
+
+    __slots__ = ("_function",)
+
+    _function: Callable[[], float] | None
+
+    def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
+        super()._open(family, labelvalues)
+        self._function = None
 
     def inc(self, amount: float = 1) -> None:
         """Add *amount*, which may be negative."""
         if self._labelvalues is None or self._family.is_most_recent:
             self._refuse("inc")
         with LOCK:
-            self._value += amount
+            if _storage is None:
+                self._value += amount
+            else:
+                self._add(amount)
 
     def dec(self, amount: float = 1) -> None:
         """Subtract *amount*."""
         if self._labelvalues is None or self._family.is_most_recent:
             self._refuse("dec")
         with LOCK:
-            self._value -= amount
+            if _storage is None:
+                self._value -= amount
+            else:
+                self._add(-amount)
 
     def set(self, value: float) -> None:
         """Set the gauge to *value*."""
         if self._labelvalues is None:
             self._check_writable()
-        value = float(value)
-        with LOCK:
-            self._value = value
+        self._put(float(value))
 
     def _refuse(self, method: str) -> None:
         self._check_writable()
@@ -226,7 +425,41 @@ class GaugeCell(Cell):
 
     def _read(self) -> float:
         function = self._function
-        return float(self._value if function is None else function())
+        if function is None:
+            return super()._read()
+        value = float(function())
+        if self._storage() is not None:
+            self._put(value)  # for the others, who cannot call it
+        return value
+
+
+class FactsCell(Cell):
+    """Texts by name; the last ones hold."""
+
+    __slots__ = ("_facts", "_stamp")
+
+    _facts: Mapping[str, str]
+    _stamp: float  # when they were told; 0 if never
+
+    def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
+        super()._open(family, labelvalues)
+        self._facts = {}
+        self._stamp = 0.0
+
+    def _tell_facts(self, facts: Mapping[str, str]) -> None:
+        with LOCK:
+            self._facts = facts
+            self._stamp = time.time()
+            storage = self._storage()
+            if storage is not None:
+                self._tell(storage.tell_facts, facts)
+
+    def _move_to(self, storage: Storage) -> None:
+        if self._stamp:
+            self._tell(storage.tell_facts, self._facts)
+
+    def _read(self) -> Mapping[str, str]:
+        return self._facts
 
 
 class DistributionCell(Cell):
@@ -240,10 +473,10 @@ class DistributionCell(Cell):
     __slots__ = ("_bounds", "_cells", "_created", "_exemplars", "_others", "_owner")
 
     _bounds: list[float]
-    _cells: list[float]
+    _cells: Cells
     _created: float
     _exemplars: dict[int, Exemplar] | None
-    _others: dict[_Shard, list[float]] | None
+    _others: dict[_Shard, Cells] | None
     _owner: _Shard | None
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
@@ -271,7 +504,7 @@ class DistributionCell(Cell):
             try:
                 cells = self._others[shard]  # type: ignore[index]  # None is the miss that the except is for
             except (KeyError, TypeError):
-                cells = self._first_write(shard)
+                cells = self._first_write()
         cells[-1] += amount
         if (
             amount == amount or not self._bounds
@@ -280,10 +513,15 @@ class DistributionCell(Cell):
         if exemplar:
             self._keep_exemplar(exemplar, amount)
 
-    def _first_write(self, shard: _Shard) -> list[float]:
+    def _first_write(self) -> Cells:
         self._check_writable()
-        cells = self._family.zero.copy()
         with LOCK:
+            shard = _thread_local.shard
+            storage = self._storage()
+            if self._owner is not None and self._is_of_other_storage([self._owner]):
+                self._owner = self._others = None
+            zero = self._family.zero
+            cells = zero.copy() if storage is None else self._take_cells(storage, len(zero))
             if self._owner is None:
                 self._cells = cells
                 self._owner = shard
@@ -293,17 +531,34 @@ class DistributionCell(Cell):
                 self._others[shard] = cells
         return cells
 
+    def _move_to(self, storage: Storage) -> None:
+        counts = self._read()
+        self._cells = self._take_cells(storage, len(counts))
+        for place, count in enumerate(counts):
+            self._cells[place] = count
+        self._owner, self._others = _Shard(storage), None
+
     def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
         made = self._family.make_exemplar(exemplar, amount)
-        if amount == amount:
-            with LOCK:
-                self._exemplars = {**(self._exemplars or {}), bisect_left(self._bounds, amount): made}
+        if amount != amount:
+            return
+        place = bisect_left(self._bounds, amount)
+        with LOCK:
+            self._exemplars = {**(self._exemplars or {}), place: made}
+            storage = self._storage()
+            if storage is not None:
+                self._tell(storage.tell_exemplar, place, made)
+
+    def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
+        return self._exemplars
 
     def _read(self) -> list[float]:
         """Return the counts of the buckets, not cumulated, then the sum."""
-        cells, others = self._cells, self._others
+        owner, cells, others = self._owner, self._cells, self._others
+        if owner is None or self._is_of_other_storage([owner]):
+            return self._family.zero.copy()
         if others is None:
-            return cells.copy()
+            return list(cells)
         for more in list(others.values()):
             cells = list(map(add, cells, more))
-        return cells
+        return list(cells)

@@ -12,6 +12,7 @@ from prometheus_client.samples import Exemplar
 from vitalsign.exceptions import LabelError, MetricError
 from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, encodable
 from vitalsign.metrics.cells import LOCK
+from vitalsign.metrics.registry import shared_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ class Family:
         "on_overflow",
         "plan",
         "registry",
+        "registry_name",
         "spec",
         "warned",
         "zero",
@@ -60,6 +62,7 @@ class Family:
             raise MetricError(f"max_series of {spec.name} must be at least 1, not {max_series}.")
         self.spec = spec
         self.registry = registry
+        self.registry_name = shared_name(registry)
         self.max_series = max_series
         self.make_child = make_child
         self.on_overflow = on_overflow
@@ -70,6 +73,11 @@ class Family:
         self.is_most_recent = spec.mode.endswith("mostrecent")
         self.plan: Any = None
         self.warned = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether many processes share the metric, where they share any."""
+        return self.registry_name is not None
 
     def child(self, values: tuple[object, ...], by_name: Mapping[str, object]) -> Any:
         """
@@ -90,6 +98,7 @@ class Family:
             child = self.children.get(key)
             if child is None:
                 child = self.children[key] = self.make_child(self, key)
+                child._announce()
         if overflowed:
             self._report_overflow()
         return child
@@ -103,7 +112,9 @@ class Family:
         """
         key = tuple(map(_as_text, self._checked(values, {})))
         with LOCK:
-            self.children.pop(key, None)
+            child = self.children.pop(key, None)
+            if child is not None:
+                child._withdraw()
 
     def remove_matching(self, labels: Mapping[str, object]) -> None:
         """
@@ -120,12 +131,14 @@ class Family:
             return
         with LOCK:
             for key in [key for key in self.children if all(key[place] == text for place, text in wanted)]:
-                del self.children[key]
+                self.children.pop(key)._withdraw()
 
     def clear(self) -> None:
         """Forget every label set."""
         with LOCK:
-            self.children = {}
+            removed, self.children = self.children, {}
+            for child in removed.values():
+                child._withdraw()
 
     def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar:
         """

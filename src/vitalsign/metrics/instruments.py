@@ -6,17 +6,14 @@ import time
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from vitalsign.exceptions import MetricError
-from vitalsign.metrics import samples
 from vitalsign.metrics.base import MAX_SERIES, OWN_MAX_SERIES, Instrument
 from vitalsign.metrics.catalogue import DEFAULT_BUCKETS, encodable, label_names
-from vitalsign.metrics.cells import CounterCell, DistributionCell, GaugeCell
+from vitalsign.metrics.cells import CounterCell, DistributionCell, FactsCell, GaugeCell, ValueCell
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 from vitalsign.metrics.timing import ExceptionCounter, InProgress, timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from vitalsign.metrics.family import Family
 
 __all__ = [
     "MAX_SERIES",
@@ -87,12 +84,6 @@ class Counter(Instrument, CounterCell):
         """Return a context manager, also a decorator for every kind of function, that counts what is raised."""
         self._check_writable()
         return ExceptionCounter(self, exception)
-
-    def _points(self) -> list[samples.Point]:
-        points: list[samples.Point] = [("_total", {}, self._read(), self._exemplar)]
-        if samples.shows_created():
-            points.append(("_created", {}, self._created, None))
-        return points
 
 
 class Gauge(Instrument, GaugeCell):
@@ -175,9 +166,6 @@ class Gauge(Instrument, GaugeCell):
         """Return a context manager, also a decorator for every kind of function, that sets the seconds it took."""
         return timer(self)
 
-    def _points(self) -> list[samples.Point]:
-        return [("", {}, self._read(), None)]
-
 
 class Summary(Instrument, DistributionCell):
     """Count observations and add them up: sizes, durations whose quantiles nobody asks for."""
@@ -204,13 +192,6 @@ class Summary(Instrument, DistributionCell):
     def time(self) -> timer:
         """Return a context manager, also a decorator for every kind of function, that observes the seconds it took."""
         return timer(self)
-
-    def _points(self) -> list[samples.Point]:
-        count, total = self._read()
-        points: list[samples.Point] = [("_count", {}, float(count), None), ("_sum", {}, float(total), None)]
-        if samples.shows_created():
-            points.append(("_created", {}, self._created, None))
-        return points
 
 
 class Histogram(Instrument, DistributionCell):
@@ -269,30 +250,13 @@ class Histogram(Instrument, DistributionCell):
         """Return a context manager, also a decorator for every kind of function, that observes the seconds it took."""
         return timer(self)
 
-    def _points(self) -> list[samples.Point]:
-        *counts, total = self._read()
-        exemplars = self._exemplars or {}
-        points: list[samples.Point] = []
-        seen = 0.0
-        for place, (bound, count) in enumerate(zip(self.spec.buckets, counts, strict=True)):
-            seen += count
-            points.append(("_bucket", {"le": samples.number(bound)}, seen, exemplars.get(place)))
-        points.append(("_count", {}, seen, None))
-        if self.spec.buckets[0] >= 0:
-            points.append(("_sum", {}, float(total), None))
-        if samples.shows_created():
-            points.append(("_created", {}, self._created, None))
-        return points
 
-
-class Info(Instrument):
+class Info(Instrument, FactsCell):
     """Tell facts as labels of a series whose value is 1: a build, a version, a target's metadata."""
 
-    __slots__ = ("_facts",)
+    __slots__ = ()
 
     _kind = "info"
-
-    _facts: dict[str, str]
 
     def __new__(
         cls,
@@ -309,10 +273,6 @@ class Info(Instrument):
         """Declare an info, or return the one that was declared with the same shape; arguments as for `Counter`."""
         return cls._declare(name, documentation, labelnames, namespace, subsystem, unit, registry, max_series)
 
-    def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
-        super()._open(family, labelvalues)
-        self._facts = {}
-
     def info(self, val: Mapping[str, str]) -> None:
         """
         Tell these facts, in place of the ones before.
@@ -326,20 +286,15 @@ class Info(Instrument):
         if None in val.values():
             raise MetricError(f"Label value cannot be None: {dict(val)} of Info metric {self.spec.name}.")
         names = label_names(self._kind, self.spec.name, val)
-        self._facts = dict(zip(names, map(encodable, map(str, val.values())), strict=True))
-
-    def _points(self) -> list[samples.Point]:
-        return [("_info", self._facts, 1.0, None)]
+        self._tell_facts(dict(zip(names, map(encodable, map(str, val.values())), strict=True)))
 
 
-class Enum(Instrument):
+class Enum(Instrument, ValueCell):
     """Tell which one of a set of states holds; the first one, until told otherwise."""
 
-    __slots__ = ("_state",)
+    __slots__ = ()
 
     _kind = "stateset"
-
-    _state: int
 
     def __new__(
         cls,
@@ -381,10 +336,6 @@ class Enum(Instrument):
             name, documentation, labelnames, namespace, subsystem, unit, registry, max_series, states=states
         )
 
-    def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
-        super()._open(family, labelvalues)
-        self._state = 0
-
     def state(self, state: str) -> None:
         """
         Say which state holds now.
@@ -394,12 +345,8 @@ class Enum(Instrument):
         """
         self._check_writable()
         try:
-            self._state = self.spec.states.index(state)
+            self._put(float(self.spec.states.index(state)))
         except ValueError as error:
             raise MetricError(
                 f"{state!r} is no state of Enum metric {self.spec.name}: use one of {self.spec.states}."
             ) from error
-
-    def _points(self) -> list[samples.Point]:
-        name = self.spec.name
-        return [("", {name: state}, float(place == self._state), None) for place, state in enumerate(self.spec.states)]

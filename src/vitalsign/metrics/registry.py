@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare"]
+__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "name_registry", "shared_name"]
 
 _log = logging.getLogger("vitalsign")
 _declaring = RLock()
+_names: WeakKeyDictionary[CollectorRegistry, str] = WeakKeyDictionary({REGISTRY: ""})
 
 
 def declare(spec: MetricSpec, registry: CollectorRegistry | None, make: Callable[[], Any], cls: type) -> Any:
@@ -67,6 +69,16 @@ def collectors_of(registry: Any) -> list[Collector] | None:
         return None
     with registry._lock:
         return list(registry._collector_to_names)
+
+
+def name_registry(registry: CollectorRegistry, name: str) -> None:
+    """Let processes share the metrics of *registry*, which has this name in all of them."""
+    _names[registry] = name
+
+
+def shared_name(registry: CollectorRegistry | None) -> str | None:
+    """Return the name under which processes share the metrics of *registry*, the default one's is empty; or None."""
+    return None if registry is None else _names.get(registry)
 
 
 def _holders(registry: Any, names: Iterable[str]) -> dict[str, Any]:

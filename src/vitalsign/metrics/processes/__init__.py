@@ -1,0 +1,126 @@
+"""Many processes, one truth: the workers of one service count into files that each of them can add up."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from vitalsign.exceptions import ProcessesError
+from vitalsign.metrics import cells
+from vitalsign.metrics.processes.directory import Directory
+from vitalsign.metrics.processes.foreign import foreign_sources
+from vitalsign.metrics.processes.store import Store
+from vitalsign.metrics.processes.view import View, instruments_of
+from vitalsign.metrics.registry import REGISTRY, name_registry, shared_name
+from vitalsign.metrics.samples import LazyMetric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.metrics_core import Metric
+
+__all__ = ["configure", "from_environment", "sources"]
+
+_DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
+_UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_named: weakref.WeakSet[CollectorRegistry] = weakref.WeakSet([REGISTRY])
+
+
+class _Sharing:
+    """The directory that this process shares its metrics in."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin_in_child)
+
+    def _begin(self) -> None:
+        self.store = Store(self.directory)
+        self.view = View(self.directory, self.store)
+        cells.use_storage(self.store)
+
+    def _begin_in_child(self) -> None:
+        self.store.abandon()
+        self._begin()
+
+
+_sharing: _Sharing | None = None
+
+
+def configure(
+    *,
+    processes: str | Path | None = None,
+    mode: int | None = None,
+    group: str | int | None = None,
+    registries: Mapping[str, CollectorRegistry] | None = None,
+) -> None:
+    """
+    Let the workers of one service share their metrics, so that whichever is scraped answers for all.
+
+    Call it before the workers are started, or in each of them; what a worker has counted before is taken along. The
+    environment variable VITALSIGN_PROCESSES_DIR does the same without a call.
+
+    Args:
+        processes: A directory that belongs to this service, on a local file system; made if it is not there. Counts
+            of a worker that has ended stay in it, until the next boot of the machine or container.
+        mode: Permissions of the directory, such as 0o770; None leaves them to the umask.
+        group: Its group, for workers that drop privileges after a root master.
+        registries: Further registries to share besides the default one, by a name that all workers give them.
+
+    Raises:
+        ProcessesError: The directory cannot be used, or another one is in use already.
+    """
+    global _sharing  # one for the process
+    for name, registry in (registries or {}).items():
+        if not name:
+            raise ProcessesError("A shared registry needs a name: the empty one is the default registry's.")
+        name_registry(registry, name)
+        _named.add(registry)
+    if processes is None:
+        return
+    directory = Directory(processes, mode=mode, group=group)
+    if _sharing is not None:
+        if _sharing.directory.path.resolve() == directory.path.resolve():
+            return
+        raise ProcessesError(
+            f"This process shares its metrics in {str(_sharing.directory.path)!r} already, and cannot go on in "
+            f"{str(directory.path)!r}. Configure one directory for the service, before its first metric."
+        )
+    with cells.LOCK:
+        _sharing = _Sharing(directory)
+        for registry in list(_named):
+            for instrument in instruments_of(registry):
+                instrument._family.registry_name = shared_name(registry)
+                for child in instrument._children():
+                    child._move_to(_sharing.store)
+
+
+def from_environment() -> None:
+    """
+    Share metrics if the environment says so.
+
+    Raises:
+        ProcessesError: The directory that it names cannot be used.
+    """
+    path = os.environ.get(_DIRECTORY_VARIABLE)
+    if not path and (upstream := os.environ.get(_UPSTREAM_VARIABLE)):
+        path = os.path.join(upstream, "vitalsign")  # noqa: PTH118  # beside prometheus_client's own files
+    if path:
+        configure(processes=path)
+
+
+def sources(registry: Any, collectors: Iterable[Any]) -> list[Callable[[], Iterable[Metric]]]:
+    """Return what gives the metrics of a page: each collector alone, or first what all processes have together."""
+    name = shared_name(registry)
+    sharing = _sharing
+    if sharing is None or name is None:
+        return [collector.collect for collector in collectors]
+
+    def together() -> list[Metric]:
+        families = sharing.view.families(registry, name)
+        return [LazyMetric(family, list(family.series.values())) for family in families]
+
+    return [together, *foreign_sources(collectors, sharing.view)]
