@@ -85,6 +85,9 @@ class Storage(Protocol):
     def forget(self, child: Cell) -> None:
         """Tell the others that *child* is no longer shown."""
 
+    def keep_fresh(self, child: Cell) -> None:
+        """Ask *child* for its value now and then, since the others cannot."""
+
 
 class _Shard:
     """A right to write cells, in one storage (None: in this process alone); otherwise an identity and no more."""
@@ -288,7 +291,8 @@ class CounterCell(Cell):
                 self._others[shard] = amount  # alone in its process, a number is its own cell
                 return
             if shard not in self._others:
-                self._others[shard] = [0.0] if storage is None else self._take_cells(storage, 1)
+                cells = [0.0] if storage is None else self._take_cells(storage, 1)
+                self._others.setdefault(shard, cells)  # a signal handler may have come first
             self._others[shard][0] += amount
 
     def _move_to(self, storage: Storage) -> None:
@@ -416,6 +420,24 @@ class GaugeCell(ValueCell):
         if self._labelvalues is None:
             self._check_writable()
         self._put(float(value))
+
+    def set_function(self, f: Callable[[], float]) -> None:
+        """
+        Take the value from *f* at each scrape, from whatever thread that runs on; writes no longer show.
+
+        Where many processes share metrics, *f* is also called every few seconds, for those who cannot call it.
+        """
+        self._check_writable()
+        self._function = f
+        storage = self._storage()
+        if storage is not None:
+            with LOCK:
+                storage.keep_fresh(self)
+
+    def _move_to(self, storage: Storage) -> None:
+        super()._move_to(storage)
+        if self._function is not None:
+            storage.keep_fresh(self)
 
     def _refuse(self, method: str) -> None:
         self._check_writable()

@@ -13,7 +13,7 @@ from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 from vitalsign.metrics.timing import ExceptionCounter, InProgress, timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "MAX_SERIES",
@@ -151,11 +151,6 @@ class Gauge(Instrument, GaugeCell):
     def set_to_current_time(self) -> None:
         """Set the gauge to the present Unix time, in seconds."""
         self.set(time.time())
-
-    def set_function(self, f: Callable[[], float]) -> None:
-        """Take the value from *f* at each scrape, from whatever thread that runs on; writes no longer show."""
-        self._check_writable()
-        self._function = f
 
     def track_inprogress(self) -> InProgress:
         """Return a context manager, also a decorator for every kind of function: up on entry, down on exit."""

@@ -37,14 +37,14 @@ class _Sharing:
         self._begin()
         os.register_at_fork(after_in_child=self._begin_in_child)
 
-    def _begin(self) -> None:
-        self.store = Store(self.directory)
+    def _begin(self, fresh: Iterable[cells.Cell] = ()) -> None:
+        self.store = Store(self.directory, fresh)
         self.view = View(self.directory, self.store)
         cells.use_storage(self.store)
 
     def _begin_in_child(self) -> None:
         self.store.abandon()
-        self._begin()
+        self._begin(self.store.freshness.gauges)
 
 
 _sharing: _Sharing | None = None

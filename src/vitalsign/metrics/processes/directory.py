@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ _log = logging.getLogger("vitalsign")
 ALIVE, CELLS, NAMES, WORKER = ".alive", ".cells", ".names", ".worker"
 RETIRED = "retired"
 _LOCK, _BOOT = "lock", "boot"
+_STRAY_AGE = 3600.0  # seconds
 
 
 class Lock:
@@ -131,9 +133,26 @@ class Directory:
         return False
 
     def remove(self, name: str) -> None:
-        """Remove the files of one process; the one that others look for goes first."""
-        for suffix in (ALIVE, NAMES, CELLS):
+        """Remove the files of one process; the one by which it is found goes last: dying here leaves no strays."""
+        for suffix in (CELLS, NAMES, ALIVE):
             (self.path / f"{name}{suffix}").unlink(missing_ok=True)
+
+    def remove_strays(self) -> None:
+        """Remove what a process left that died while it opened its files: old, and never found by anybody."""
+        known = set(self.names())
+        for entry in list(os.scandir(self.path)):
+            name, suffix = os.path.splitext(entry.name)  # noqa: PTH122  # of an entry, not of a path
+            is_stray = suffix in (CELLS, NAMES) and name not in known
+            if is_stray and time.time() - entry.stat().st_mtime > _STRAY_AGE:
+                Path(entry.path).unlink(missing_ok=True)
+
+    def mark_of_retired(self) -> tuple[int, int, int] | None:
+        """Return what changes whenever the retired file does; None if there is none."""
+        try:
+            status = (self.path / RETIRED).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -7,12 +7,12 @@ from math import isnan
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client.samples import Exemplar
-
 from vitalsign.metrics.catalogue import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from prometheus_client.samples import Exemplar
 
     from vitalsign.metrics.catalogue import MetricSpec
 
@@ -51,7 +51,7 @@ class Series:
         return (self._exemplars or {}).get(0)
 
     def _read(self) -> Any:
-        return self.numbers if self._family.reads_lists else self.numbers[0]
+        return list(self.numbers) if self._family.reads_lists else self.numbers[0]
 
 
 class MergedFamily:

@@ -68,12 +68,14 @@ class ProcessFiles:
         self.cells = array("d")
 
     def refresh(self) -> None:
-        """Read what has been added to the names, then all numbers as they are now."""
-        try:
-            self._read_names()
-            self.cells = self._read_cells()
-        except OSError as error:
-            internal_error("processes", error)
+        """
+        Read what has been added to the names, then all numbers as they are now.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        self._read_names()
+        self.cells = self._read_cells()
 
     def numbers(self, told: Told, width: int) -> list[float]:
         """Add up the cells of all threads of a child."""

@@ -119,18 +119,23 @@ def fold(directory: Directory, ended: list[ProcessFiles]) -> None:
     Raises:
         OSError: The file cannot be written; nothing has changed then.
     """
+    present = set(directory.names())
     retired = Retired.load(directory)
-    # Who is swallowed and has no files left need not be remembered.
-    retired.swallowed &= set(directory.names())
+    retired.swallowed &= present  # who has no files left need not be remembered
     for files in ended:
-        if files.name in retired.swallowed:
-            continue
-        files.refresh()
-        add_files(retired, files)
-        retired.swallowed.add(files.name)
-    retired.save(directory)
+        if files.name in present - retired.swallowed:  # or another process has been faster
+            try:
+                files.refresh()
+            except OSError as error:
+                internal_error("processes", error)
+                continue
+            add_files(retired, files)
+            retired.swallowed.add(files.name)
+    if retired.swallowed:
+        retired.save(directory)
     for name in retired.swallowed:
         directory.remove(name)
+    directory.remove_strays()
 
 
 def add_files(retired: Retired, files: ProcessFiles) -> None:

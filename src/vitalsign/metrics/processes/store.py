@@ -11,10 +11,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.processes.directory import CELLS, NAMES
+from vitalsign.metrics.processes.freshness import Freshness
 from vitalsign.metrics.processes.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client.samples import Exemplar
 
@@ -62,8 +63,12 @@ class Store:
         worker: Its number among the living.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, fresh: Iterable[Cell] = ()) -> None:
+        """
+        Prepare; *fresh* are the gauges whose functions were asked in the process that this one was forked from.
+        """
         self.name = ""
+        self.freshness = Freshness(fresh)
         self.worker = 0
         self._directory = directory
         self._length = 0  # cells in the file
@@ -85,6 +90,7 @@ class Store:
         self._journal.append(self._process)
         self._lock = directory.lock_alive(name)
         self.name = name
+        self.freshness.start()
 
     def announce(self, child: Cell) -> None:
         """
@@ -144,6 +150,10 @@ class Store:
             entry.is_gone = True
             self._journal.append(["gone", entry.number])
 
+    def keep_fresh(self, child: Cell) -> None:
+        """Ask a gauge's function now and then, and write down what it says."""
+        self.freshness.add(child)
+
     def abandon(self) -> None:
         """Let go of all files, as a forked child must: they are its parent's."""
         if self.name:
@@ -158,21 +168,24 @@ class Store:
         self._bury()
         entry = self._entries.get(id(child))
         if entry is None:
-            family = child._family
-            number = self._number_of(family)
-            self._last_number += 1
-            entry = _Entry(self._last_number, weakref.ref(child, self._noticer(id(child))))
-            self._journal.append(_child_record(entry, child, number))
-            self._entries[id(child)] = entry
+            family = self._number_of(child._family)
+            entry = _Entry(self._new_number(), weakref.ref(child, self._noticer(id(child))))
+            self._journal.append(_child_record(entry, child, family))
+            entry = self._entries.setdefault(id(child), entry)
         return entry
 
     def _number_of(self, family: Family) -> int:
         known = self._families.get(id(family))
         if known is None:
-            self._last_number += 1
-            known = self._families[id(family)] = (self._last_number, family)
+            known = self._new_number(), family
+            # Written before it is known: a signal handler must not find a number that no reader has seen.
             self._journal.append(_family_record(*known))
+            self._families[id(family)] = known
         return known[0]
+
+    def _new_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
 
     def _noticer(self, key: int) -> Any:
         ended = self._ended  # not self: the callback must not keep a store of before a fork

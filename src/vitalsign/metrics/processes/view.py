@@ -31,6 +31,7 @@ class View:
         self._store = store
         self._lock = Lock()
         self._files: dict[str, ProcessFiles] = {}
+        self._retired: tuple[object, Retired] = None, Retired()
         self._merged: dict[tuple[str, MetricSpec], MergedFamily] = {}
 
     def families(self, registry: Any, registry_name: str) -> list[MergedFamily]:
@@ -83,16 +84,26 @@ class View:
 
     def _read_files(self) -> tuple[list[ProcessFiles], list[ProcessFiles], Retired]:
         directory = self._directory
-        retired = Retired.load(directory)
+        retired = self._load_retired()
         names = [name for name in directory.names() if name != self._store.name and name not in retired.swallowed]
         self._files = {name: self._files.get(name) or ProcessFiles(directory, name) for name in names}
         living: list[ProcessFiles] = []
         dead: list[ProcessFiles] = []
         for files in self._files.values():
             files.is_living = directory.is_alive(files.name)  # first: what it counts until it dies is then read
-            files.refresh()
+            try:
+                files.refresh()
+            except OSError as error:
+                internal_error("processes", error)
+                continue
             (living if files.is_living else dead).append(files)
         return living, dead, retired
+
+    def _load_retired(self) -> Retired:
+        mark = self._directory.mark_of_retired()
+        if mark is None or mark != self._retired[0]:
+            self._retired = mark, Retired.load(self._directory)
+        return self._retired[1]
 
     def _add_own(self, registry: Any, registry_name: str, merged: dict[str, MergedFamily]) -> None:
         for instrument in instruments_of(registry):
