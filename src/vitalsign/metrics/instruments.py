@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 from vitalsign.exceptions import MetricError
 from vitalsign.metrics.base import MAX_SERIES, OWN_MAX_SERIES, Instrument
 from vitalsign.metrics.catalogue import DEFAULT_BUCKETS, encodable, label_names
-from vitalsign.metrics.cells import CounterCell, DistributionCell, FactsCell, GaugeCell, ValueCell
+from vitalsign.metrics.cells import CounterCell, DistributionCell
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 from vitalsign.metrics.timing import ExceptionCounter, InProgress, timer
+from vitalsign.metrics.values import FactsCell, GaugeCell, ValueCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -64,9 +64,7 @@ class Store:
     """
 
     def __init__(self, directory: Directory, fresh: Iterable[Cell] = ()) -> None:
-        """
-        Prepare; *fresh* are the gauges whose functions were asked in the process that this one was forked from.
-        """
+        """Prepare; *fresh* are the gauges whose functions were asked in the process that this one was forked from."""
         self.name = ""
         self.freshness = Freshness(fresh)
         self.worker = 0

@@ -1,0 +1,30 @@
+"""What all tests share: fixtures, Hypothesis profiles, and a first line that says which package is tested."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+import pytest
+from prometheus_client import CollectorRegistry
+
+import vitalsign
+
+pytest_plugins = ["tests.servers"]
+
+# A deadline would judge the machine, not the code. CI repeats the same examples, so its verdict depends on
+# nothing but the commit; elsewhere every run looks for new ones.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+
+def pytest_report_header() -> str:
+    """Say where the tested package was found: a checkout and an installed wheel look alike otherwise."""
+    return f"vitalsign: {vitalsign.__path__[0]}"
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """Return a registry that no other test has touched."""
+    return CollectorRegistry()
