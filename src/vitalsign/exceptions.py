@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AddressError",
     "CollectorBoundError",
     "CollectorError",
     "CollectorOptionError",
@@ -13,6 +14,7 @@ __all__ = [
     "HealthLoopError",
     "LabelError",
     "MetricError",
+    "MissingExtraError",
     "ProcessesError",
     "VitalsignError",
 ]
@@ -86,3 +88,35 @@ class CollectorOptionError(CollectorError, ValueError):
 
 class ProcessesError(VitalsignError, OSError):
     """The directory by which processes share their metrics cannot be used."""
+
+
+class AddressError(VitalsignError, OSError):
+    """
+    A server cannot listen where it was told to.
+
+    Attributes:
+        host: Name or address.
+        port: Port; 0 for any free one.
+    """
+
+    def __init__(self, message: str, *, host: str, port: int) -> None:
+        super().__init__(message)
+        self.host = host
+        self.port = port
+
+
+class MissingExtraError(VitalsignError, ImportError):
+    """
+    A part of vitalsign needs a library that is not installed.
+
+    Attributes:
+        library: What is missing.
+        extra: The extra that brings it.
+    """
+
+    def __init__(self, part: str, *, library: str, extra: str) -> None:
+        super().__init__(
+            f'{part} needs {library}, which is not installed. Run: pip install "vitalsign[{extra}]"', name=library
+        )
+        self.library = library
+        self.extra = extra

@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from vitalsign.exceptions import MetricError
 from vitalsign.metrics.arguments import label_reader
 from vitalsign.metrics.instruments import MAX_SERIES, OWN_MAX_SERIES, Counter, Gauge, Histogram
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
-from vitalsign.metrics.timing import CallObserver, ExceptionCounter, InProgress, Stopwatch, recorder, timed
-from vitalsign.metrics.wrapping import Begin, Decorated, Decorator, wrap
+from vitalsign.metrics.timing import (
+    CallObserver,
+    ExceptionCounter,
+    InProgress,
+    Stopwatch,
+    check_labelled,
+    is_parent,
+    record_method,
+    timed,
+)
+from vitalsign.metrics.wrapping import Begin, Decorated, Decorator, bare, name_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from vitalsign.metrics.arguments import Labels
-    from vitalsign.metrics.instruments import Instrument
+    from vitalsign.metrics.timing import Counts, Observes, Sets, UpAndDown
     from vitalsign.metrics.wrapping import Observer
 
 __all__ = ["count_calls", "count_errors", "instrument", "track_inprogress", "track_time"]
 
-_FUNCTION_LABELS = ("module", "function")
 _NO_LABELS: Mapping[str, str] = {}
-_Metric = TypeVar("_Metric", bound="Instrument")
-_CALLS = ("function_calls", "Calls of the decorated function.")
-_DURATION = ("function_duration_seconds", "Seconds spent inside the decorated function.")
-_ERRORS = ("function_errors", "Exceptions raised by the decorated function.")
-_IN_PROGRESS = ("function_in_progress", "Calls of the decorated function that are running now.")
+
+
+class _Own(NamedTuple):
+    """A metric of the library's own, which all functions share that are decorated without another."""
+
+    make: type[Counter | Gauge | Histogram]
+    name: str
+    documentation: str
+    needs: tuple[str, ...] = ()
+    """Methods that a metric must have to stand in for this one."""
+    labels: tuple[str, ...] = ("module", "function")
+
+    def declare(self, registry: CollectorRegistry | None) -> Any:
+        return self.make(self.name, self.documentation, self.labels, registry=registry, max_series=OWN_MAX_SERIES)
+
+
+_CALLS = _Own(Counter, "function_calls", "Calls of the decorated function.", ("inc",))
+_DURATION = _Own(Histogram, "function_duration_seconds", "Seconds spent inside the decorated function.")
+_ERRORS = _Own(
+    Counter,
+    "function_errors",
+    "Exceptions that left the decorated function.",
+    ("inc",),
+    ("module", "function", "error"),
+)
+_IN_PROGRESS = _Own(
+    Gauge, "function_in_progress", "Calls of the decorated function that are running now.", ("inc", "dec")
+)
 
 
 @overload
@@ -44,7 +76,7 @@ def track_time(
 ) -> Decorator: ...
 @overload
 def track_time(
-    target: Any = ..., /, *, labels: Labels = ..., registry: CollectorRegistry | None = ...
+    target: Observes | Sets | None = ..., /, *, labels: Labels = ..., registry: CollectorRegistry | None = ...
 ) -> Decorator: ...
 def track_time(
     target: Any = None,
@@ -72,7 +104,7 @@ def track_time(
         max_series: Label sets that it takes.
 
     Raises:
-        MetricError: The metric cannot record times, or its labels are not given.
+        MetricError: The metric cannot record times, or its labels are not those given.
         TypeError: What is decorated is no function.
     """
     if _is_decorated(target):
@@ -81,11 +113,12 @@ def track_time(
         target = Histogram(target, documentation, labels, registry=registry, buckets=buckets, max_series=max_series)
 
     def decorate(function: Decorated) -> Decorated:
-        if target is None:
-            return timed(function, _for_function(Histogram, _DURATION, function, registry).observe)
-        if not labels:
-            return timed(function, recorder(_bound(target)))
-        return wrap(function, lambda inner: _labelled(inner, target, labels, lambda child: Stopwatch(recorder(child))))
+        metric, names = _metric_for(function, target, labels, _DURATION, registry)
+        method = record_method(metric)
+        child = _fixed_child(metric, names)
+        if child is not None:
+            return timed(function, getattr(child, method))
+        return wrap(function, _begin(function, metric, names, lambda child: Stopwatch(getattr(child, method))))
 
     return decorate
 
@@ -94,7 +127,7 @@ def track_time(
 def count_calls(target: Decorated, /) -> Decorated: ...
 @overload
 def count_calls(
-    target: Any = ...,
+    target: str | Counts | None = ...,
     documentation: str = ...,
     /,
     *,
@@ -123,17 +156,26 @@ def count_calls(
         max_series: Label sets that it takes.
 
     Raises:
-        MetricError: The metric's labels are not given.
+        MetricError: The metric cannot count, or its labels are not those given.
         TypeError: What is decorated is no function.
     """
-    return _decorator(Counter, _CALLS, _Call, target, documentation, labels, registry, max_series)
+    if _is_decorated(target):
+        return count_calls()(target)
+    if isinstance(target, str):
+        target = Counter(target, documentation, labels, registry=registry, max_series=max_series)
+
+    def decorate(function: Decorated) -> Decorated:
+        metric, names = _metric_for(function, target, labels, _CALLS, registry)
+        return wrap(function, _begin(function, metric, names, _counted))
+
+    return decorate
 
 
 @overload
 def track_inprogress(target: Decorated, /) -> Decorated: ...
 @overload
 def track_inprogress(
-    target: Any = ...,
+    target: str | UpAndDown | None = ...,
     documentation: str = ...,
     /,
     *,
@@ -162,17 +204,26 @@ def track_inprogress(
         max_series: Label sets that it takes.
 
     Raises:
-        MetricError: The metric's labels are not given.
+        MetricError: The metric cannot go up and down, or its labels are not those given.
         TypeError: What is decorated is no function.
     """
-    return _decorator(Gauge, _IN_PROGRESS, _raised, target, documentation, labels, registry, max_series)
+    if _is_decorated(target):
+        return track_inprogress()(target)
+    if isinstance(target, str):
+        target = Gauge(target, documentation, labels, registry=registry, max_series=max_series)
+
+    def decorate(function: Decorated) -> Decorated:
+        metric, names = _metric_for(function, target, labels, _IN_PROGRESS, registry)
+        return wrap(function, _begin(function, metric, names, _raised))
+
+    return decorate
 
 
 @overload
 def count_errors(target: Decorated, /) -> Decorated: ...
 @overload
 def count_errors(
-    target: Any = ...,
+    target: str | Counts | None = ...,
     documentation: str = ...,
     /,
     *,
@@ -197,7 +248,7 @@ def count_errors(
 
     Args:
         target: The function itself; or the name of a counter to declare, to which the label `error` is added; or a
-            counter that exists, with `error` as its last label or without any. Without any of these,
+            counter that exists, with or without a label `error`. Without any of these,
             `function_errors_total{module,function,error}`.
         documentation: Help text of the counter that is declared.
         labels: For each other label a text, or a function of the arguments that it names.
@@ -205,25 +256,30 @@ def count_errors(
         max_series: Label sets that it takes.
 
     Raises:
-        MetricError: The metric's labels are not given.
+        MetricError: The metric cannot count, or its labels are not those given.
         TypeError: What is decorated is no function.
     """
     if _is_decorated(target):
         return count_errors()(target)
+    if "error" in labels:
+        raise MetricError("count_errors itself fills in the label error. Leave it out of labels=.")
     if isinstance(target, str):
         target = Counter(target, documentation, (*labels, "error"), registry=registry, max_series=max_series)
 
     def decorate(function: Decorated) -> Decorated:
-        if target is None:
-            errors = _declare_for_functions(Counter, _ERRORS, registry, "error")
-            names = dict(zip(_FUNCTION_LABELS, _names_of(function), strict=True))
-            return wrap(function, lambda inner: _errors(inner, errors, names))
-        return wrap(function, lambda inner: _errors(inner, target, labels))
+        metric, names = _metric_for(function, target, labels, _ERRORS, registry)
+        if is_parent(metric) and "error" in metric._labelnames:
+            return wrap(function, _begin_by_class(function, metric, names))
+        return wrap(function, _begin(function, metric, names, ExceptionCounter))
 
     return decorate
 
 
-def instrument(target: Decorated | None = None, /, *, registry: CollectorRegistry | None = REGISTRY) -> Any:
+@overload
+def instrument(target: Decorated, /, *, registry: CollectorRegistry | None = ...) -> Decorated: ...
+@overload
+def instrument(*, registry: CollectorRegistry | None = ...) -> Decorator: ...
+def instrument(target: Any = None, /, *, registry: CollectorRegistry | None = REGISTRY) -> Any:
     """
     Record calls, errors, duration and calls in progress, in one go.
 
@@ -237,32 +293,25 @@ def instrument(target: Decorated | None = None, /, *, registry: CollectorRegistr
     Raises:
         TypeError: What is decorated is no function.
     """
-    if target is None:
-        return lambda function: instrument(function, registry=registry)
-    names = _names_of(target)
-    calls = _for_function(Counter, _CALLS, target, registry)
-    duration = _for_function(Histogram, _DURATION, target, registry)
-    errors = _declare_for_functions(Counter, _ERRORS, registry, "error")
-    in_progress = _for_function(Gauge, _IN_PROGRESS, target, registry)
+    return _instrumented(target, registry) if target is not None else lambda function: _instrumented(function, registry)
+
+
+def _instrumented(target: Decorated, registry: CollectorRegistry | None) -> Decorated:
+    names = name_of(bare(target))
+    calls, duration, in_progress = (
+        own.declare(registry).labels(*names) for own in (_CALLS, _DURATION, _IN_PROGRESS)
+    )  # fmt: skip
+    errors = _ERRORS.declare(registry)
 
     def begin(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Observer:
         calls.inc()
         in_progress.inc()
         return _Everything(duration, in_progress, errors, names)
 
-    return wrap(target, lambda _: begin)
+    return wrap(target, begin)
 
 
-class _Call(CallObserver):
-    """Count a call when it starts."""
-
-    __slots__ = ()
-
-    def __init__(self, counter: Counter) -> None:
-        counter.inc()
-
-
-class _Error(CallObserver):
+class _ErrorByClass(CallObserver):
     """Count the exception that ends a call, by its class."""
 
     __slots__ = ("_counter", "_place", "_values")
@@ -299,98 +348,74 @@ class _Everything(Stopwatch):
             self._errors.labels(*self._names, type(error).__name__).inc()
 
 
-def _raised(gauge: Gauge) -> Observer:
+def _counted(counter: Counts) -> Observer:
+    counter.inc()
+    return CallObserver()
+
+
+def _raised(gauge: UpAndDown) -> Observer:
     return InProgress(gauge).begin()
 
 
-def _decorator(
-    cls: type[Counter | Gauge],
-    default: tuple[str, str],
-    observe: Callable[[Any], Observer],
-    target: Any,
-    documentation: str,
-    labels: Labels,
-    registry: CollectorRegistry | None,
-    max_series: int,
-) -> Any:
-    """Make the decorator whose observer needs nothing but the child of a metric."""
-    if isinstance(target, str):
-        target = cls(target, documentation, labels, registry=registry, max_series=max_series)
-
-    def decorate(function: Decorated) -> Decorated:
-        if target is None:
-            child = _for_function(cls, default, function, registry)
-            return wrap(function, lambda _: lambda _args, _kwargs: observe(child))
-        if not labels:
-            bound = _bound(target)
-            return wrap(function, lambda _: lambda _args, _kwargs: observe(bound))
-        return wrap(function, lambda inner: _labelled(inner, target, labels, observe))
-
-    if _is_decorated(target):
-        function, target = target, None
-        return decorate(function)
-    return decorate
+def _is_decorated(target: object) -> bool:
+    """Tell a function that is decorated from a metric or a name; what can be neither is for `bare` to refuse."""
+    return (
+        inspect.isroutine(target)
+        or isinstance(target, (classmethod, staticmethod, type, property))
+        or (callable(target) and not hasattr(target, "labels"))
+    )
 
 
-def _labelled(function: Callable[..., Any], metric: Any, labels: Labels, observe: Callable[[Any], Observer]) -> Begin:
-    read = label_reader(function, _in_order(metric, labels))
+def _metric_for(
+    function: object, target: Any, labels: Labels, own: _Own, registry: CollectorRegistry | None
+) -> tuple[Any, Labels]:
+    """Return the metric that the calls of *function* write, and the values of its labels."""
+    inner = bare(function)
+    if target is None:
+        if labels:
+            raise MetricError(
+                f"labels= needs a metric that has them, but {own.name} has the labels {', '.join(own.labels)}. "
+                "Give the name and help text of a metric to declare, or a metric that exists."
+            )
+        return own.declare(registry), dict(zip(("module", "function"), name_of(inner), strict=True))
+    missing = [method for method in own.needs if not hasattr(target, method)]
+    if missing:
+        raise MetricError(f"{target!r} cannot be used here: it has no {missing[0]}(). Give a {own.make.__name__}.")
+    return target, labels
+
+
+def _begin(function: object, metric: Any, labels: Labels, observe: Callable[[Any], Observer]) -> Begin:
+    """Return what starts the observer of one call, on the child that its labels choose."""
+    child = _fixed_child(metric, labels)
+    if child is not None:
+        return lambda _args, _kwargs: observe(child)
+    read = label_reader(bare(function), _in_order(metric, labels))
     return lambda args, kwargs: observe(metric.labels(*read(args, kwargs)))
 
 
-def _errors(function: Callable[..., Any], counter: Any, labels: Labels) -> Begin:
-    if not _is_parent(counter):
-        return lambda _args, _kwargs: ExceptionCounter(counter)
+def _begin_by_class(function: object, counter: Any, labels: Labels) -> Begin:
     ordered = _in_order(counter, {**labels, "error": ""})
     place = list(ordered).index("error")
-    read = label_reader(function, ordered)
-    return lambda args, kwargs: _Error(counter, read(args, kwargs), place)
+    read = label_reader(bare(function), ordered)
+    return lambda args, kwargs: _ErrorByClass(counter, read(args, kwargs), place)
+
+
+def _fixed_child(metric: Any, labels: Labels) -> Any:
+    """Return the child that every call writes, or None if the arguments choose it."""
+    if not labels:
+        return check_labelled(metric)
+    ordered = _in_order(metric, labels)
+    return None if any(map(callable, ordered.values())) else metric.labels(*ordered.values())
 
 
 def _in_order(metric: Any, labels: Labels) -> Labels:
     """Return *labels* in the order of the metric's label names."""
+    if not is_parent(metric):
+        raise MetricError(f"{metric!r} takes no label values: it has none, or has them already. Leave labels= out.")
     names: tuple[str, ...] = metric._labelnames
     if set(names) != labels.keys():
         raise MetricError(
-            f"{metric} has the labels {', '.join(names) or '(none)'}, but not {', '.join(labels) or 'none'}. "
-            "Name each of its labels in labels=."
+            f"{metric} has the labels {', '.join(names)}, but those given are {', '.join(labels)}. "
+            "Give a value or a function of the arguments for each of its labels, and for no other."
         )
     return {name: labels[name] for name in names}
-
-
-def _is_parent(metric: Any) -> bool:
-    """Tell a metric that still lacks its label values, of ours or of prometheus_client's."""
-    return bool(getattr(metric, "_labelnames", ())) and not getattr(metric, "_labelvalues", ())
-
-
-def _is_decorated(target: Any) -> bool:
-    """Tell a function that is decorated from a metric or a name."""
-    return isinstance(target, (classmethod, staticmethod, type, property)) or (
-        callable(target) and not hasattr(target, "labels")
-    )
-
-
-def _bound(metric: Any) -> Any:
-    """Return *metric* if it can be written as it is."""
-    if _is_parent(metric):
-        names = ", ".join(metric._labelnames)
-        raise MetricError(f"{metric} has the labels {names}. Give metric.labels(...), or labels= for each of them.")
-    return metric
-
-
-def _declare_for_functions(
-    cls: type[_Metric], name_and_help: tuple[str, str], registry: CollectorRegistry | None, *more: str
-) -> _Metric:
-    make: Any = cls
-    metric: _Metric = make(*name_and_help, (*_FUNCTION_LABELS, *more), registry=registry, max_series=OWN_MAX_SERIES)
-    return metric
-
-
-def _for_function(
-    cls: type[_Metric], name_and_help: tuple[str, str], function: Any, registry: CollectorRegistry | None
-) -> _Metric:
-    return _declare_for_functions(cls, name_and_help, registry).labels(*_names_of(function))
-
-
-def _names_of(function: Any) -> tuple[str, str]:
-    inner = getattr(function, "__func__", function)
-    return getattr(inner, "__module__", None) or "", getattr(inner, "__qualname__", None) or type(inner).__qualname__

@@ -7,13 +7,55 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from vitalsign.exceptions import MetricError
 from vitalsign.metrics.internal import internal_error
-from vitalsign.metrics.wrapping import Decorated, wrap
+from vitalsign.metrics.wrapping import Decorated, name_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["CallObserver", "ExceptionCounter", "InProgress", "Stopwatch", "recorder", "timed", "timer"]
+__all__ = [
+    "CallObserver",
+    "Counts",
+    "ExceptionCounter",
+    "InProgress",
+    "Observes",
+    "Sets",
+    "Stopwatch",
+    "UpAndDown",
+    "check_labelled",
+    "is_parent",
+    "record_method",
+    "timed",
+    "timer",
+]
+
+
+class Observes(Protocol):
+    """A histogram or a summary, of this library or of another."""
+
+    def observe(self, amount: float, /) -> object:
+        """Record one observation."""
+
+
+class Sets(Protocol):
+    """A gauge that is set."""
+
+    def set(self, value: float, /) -> object:
+        """Take *value*."""
+
+
+class Counts(Protocol):
+    """A counter."""
+
+    def inc(self, amount: float = ..., /) -> object:
+        """Add *amount*, or 1."""
+
+
+class UpAndDown(Counts, Protocol):
+    """A gauge that goes up and down."""
+
+    def dec(self, amount: float = ..., /) -> object:
+        """Subtract *amount*, or 1."""
 
 
 class CallObserver:
@@ -54,21 +96,13 @@ class Stopwatch(CallObserver):
         self._record(self._spent + perf_counter() - self._since)
 
 
-class _Counts(Protocol):
-    def inc(self) -> None: ...
-
-
-class _UpAndDown(_Counts, Protocol):
-    def dec(self) -> None: ...
-
-
 class ExceptionCounter(CallObserver):
     """Count what is raised out of a block or a function, if it is one of these exceptions."""
 
     __slots__ = ("_counter", "_exception")
 
     def __init__(
-        self, counter: _Counts, exception: type[BaseException] | tuple[type[BaseException], ...] = Exception
+        self, counter: Counts, exception: type[BaseException] | tuple[type[BaseException], ...] = Exception
     ) -> None:
         self._counter = counter
         self._exception = exception
@@ -88,7 +122,7 @@ class ExceptionCounter(CallObserver):
 
     def __call__(self, function: Decorated) -> Decorated:
         """Count what each call of *function* raises."""
-        return wrap(function, lambda _: lambda _args, _kwargs: self)
+        return wrap(function, lambda _args, _kwargs: self)
 
 
 class InProgress(CallObserver):
@@ -96,8 +130,13 @@ class InProgress(CallObserver):
 
     __slots__ = ("_gauge",)
 
-    def __init__(self, gauge: _UpAndDown) -> None:
+    def __init__(self, gauge: UpAndDown) -> None:
         self._gauge = gauge
+
+    def begin(self, _args: object = None, _kwargs: object = None) -> Self:
+        """Raise the gauge for one call."""
+        self._gauge.inc()
+        return self
 
     def finish(self, error: BaseException | None) -> None:  # noqa: ARG002
         """Lower the gauge again, whatever ended the call."""
@@ -109,14 +148,9 @@ class InProgress(CallObserver):
     def __exit__(self, *raised: object) -> None:
         self._gauge.dec()
 
-    def begin(self, _args: object = None, _kwargs: object = None) -> Self:
-        """Raise the gauge for one call."""
-        self._gauge.inc()
-        return self
-
     def __call__(self, function: Decorated) -> Decorated:
         """Raise the gauge while each call of *function* runs."""
-        return wrap(function, lambda _: self.begin)
+        return wrap(function, self.begin)
 
 
 class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
@@ -129,31 +163,31 @@ class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
     print(t.elapsed)
     ```
 
-    Attributes:
-        elapsed: Seconds: so far while the block runs, in all when it has ended.
+    One timer measures one block at a time: make a new one for each. As a decorator it has no such limit.
+
+    A metric that can record no time, or lacks its label values, is a MetricError at the end of the block, unless the
+    block itself has raised. What else a metric may raise is logged and counted, never raised into the host.
     """
 
-    __slots__ = ("_elapsed", "_record", "_start")
+    __slots__ = ("_elapsed", "_metric", "_start")
 
-    def __init__(self, metric: Any) -> None:
+    def __init__(self, metric: Observes | Sets) -> None:
         """
         Prepare to measure.
 
         Args:
             metric: A histogram or summary, which observes the time, or a gauge, which is set to it; with its labels.
-
-        Raises:
-            MetricError: *metric* can record no time.
         """
-        try:
-            self._record: Callable[[float], object] = metric.observe
-        except AttributeError:
-            self._record = recorder(metric)
+        self._metric: Any = metric
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the block began, or that it took."""
-        return perf_counter() - self._start if self._elapsed is None else self._elapsed
+        """Seconds: so far while the block runs, in all when it has ended; 0 before it."""
+        try:
+            elapsed = self._elapsed
+            return perf_counter() - self._start if elapsed is None else elapsed
+        except AttributeError:
+            return 0.0
 
     @property
     def duration(self) -> float:
@@ -162,8 +196,7 @@ class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
 
     def labels(self, *labelvalues: object, **labelkwargs: object) -> None:
         """Choose the label set from within the block, when the metric was given without one."""
-        method: Any = self._record
-        self._record = getattr(method.__self__.labels(*labelvalues, **labelkwargs), method.__name__)
+        self._metric = self._metric.labels(*labelvalues, **labelkwargs)
 
     def __enter__(self) -> Self:
         self._elapsed: float | None = None
@@ -174,7 +207,21 @@ class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._elapsed = elapsed = perf_counter() - self._start
-        self._record(elapsed)
+        try:
+            self._metric.observe(elapsed)  # found now, not in __init__: a bound method kept there is 80 ns slower
+        except Exception as refusal:  # noqa: BLE001  # the block goes on
+            self._record_otherwise(elapsed, refusal, error)
+
+    def _record_otherwise(self, elapsed: float, refusal: Exception, error: BaseException | None) -> None:
+        try:
+            metric = check_labelled(self._metric)
+            if hasattr(metric, "observe"):
+                raise refusal  # noqa: TRY301
+            getattr(metric, record_method(metric))(elapsed)
+        except Exception as failure:
+            if error is None and isinstance(failure, MetricError):
+                raise failure from None  # the host's own mistake, of which observe() would tell it too
+            internal_error("timer", failure)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -185,27 +232,23 @@ class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: Decorated) -> Decorated:
-        """Measure each call of *function*, with nothing shared between calls."""
-        return timed(function, self._record)
+        """
+        Measure each call of *function*, with nothing shared between calls.
 
-
-def recorder(metric: Any) -> Callable[[float], object]:
-    """
-    Return the method by which *metric* records a time.
-
-    Raises:
-        MetricError: It has none.
-    """
-    record = getattr(metric, "observe", None) or getattr(metric, "set", None)
-    if record is None:
-        raise MetricError(f"{metric!r} can record no time. Give a Histogram, a Summary or a Gauge.")
-    return record  # type: ignore[no-any-return]
+        Raises:
+            MetricError: The metric can record no time, or lacks its label values.
+            TypeError: *function* is no function.
+        """
+        metric = check_labelled(self._metric)
+        return timed(function, getattr(metric, record_method(metric)))
 
 
 def timed(function: Decorated, record: Callable[[float], object]) -> Decorated:
     """Wrap *function*, of any kind, so that the seconds inside each call are recorded."""
 
     def plain(inner: Callable[..., Any]) -> Callable[..., Any]:
+        where = f"decorator of {name_of(inner)[1]}"
+
         def observed(*args: Any, **kwargs: Any) -> Any:
             start = perf_counter()
             try:
@@ -214,8 +257,41 @@ def timed(function: Decorated, record: Callable[[float], object]) -> Decorated:
                 try:
                     record(perf_counter() - start)
                 except Exception as error:  # noqa: BLE001  # a metric of the host's own may refuse
-                    internal_error("decorator", error)
+                    internal_error(where, error)
 
         return observed
 
-    return wrap(function, lambda _: lambda _args, _kwargs: Stopwatch(record), plain)
+    return wrap(function, lambda _args, _kwargs: Stopwatch(record), plain)
+
+
+def record_method(metric: object) -> str:
+    """
+    Return the name of the method by which *metric* records a time.
+
+    Raises:
+        MetricError: It has none.
+    """
+    for method in ("observe", "set"):
+        if hasattr(metric, method):
+            return method
+    raise MetricError(f"{metric!r} can record no time. Give a Histogram, a Summary or a Gauge.")
+
+
+def is_parent(metric: object) -> bool:
+    """Tell a metric that still lacks its label values, of ours or of prometheus_client's."""
+    return bool(getattr(metric, "_labelnames", ())) and not getattr(metric, "_labelvalues", ())
+
+
+def check_labelled(metric: Any) -> Any:
+    """
+    Return *metric* if it can be written as it is.
+
+    Raises:
+        MetricError: Its label values are missing.
+    """
+    if is_parent(metric):
+        raise MetricError(
+            f"The {metric} metric is missing label values: it has the labels {', '.join(metric._labelnames)}. "
+            "Give its .labels(...), or to a decorator labels= with a value or a function of the arguments for each."
+        )
+    return metric

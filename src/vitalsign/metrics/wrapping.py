@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Protocol, TypeVar, cast
 
 from vitalsign.metrics.internal import internal_error
 
-__all__ = ["Begin", "Decorated", "Decorator", "Observer", "wrap"]
+__all__ = ["Begin", "Decorated", "Decorator", "Observer", "bare", "name_of", "wrap"]
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
 """What a decorator takes and returns: its type passes through unchanged, overloads and generics with it."""
@@ -20,6 +21,7 @@ class Decorator(Protocol):
 
     def __call__(self, function: Decorated, /) -> Decorated:
         """Decorate *function*."""
+        ...
 
 
 class Observer(Protocol):
@@ -27,7 +29,8 @@ class Observer(Protocol):
     See one call from its start to its end.
 
     Whoever makes an observer starts it. A generator is paused while its consumer works and resumed when it is
-    asked for more; other functions are never paused. Nothing that an observer raises reaches the host.
+    asked for more; other functions are never paused. What `finish` raises never reaches the host; the other two
+    must not raise.
     """
 
     def resume(self) -> None:
@@ -44,144 +47,79 @@ Begin = Callable[[tuple[Any, ...], dict[str, Any]], Observer]
 """Starts the observer of one call, given its arguments."""
 
 
+def bare(target: Any) -> Callable[..., Any]:
+    """
+    Return the function in *target*, which may be a classmethod or staticmethod.
+
+    Raises:
+        TypeError: *target* is a class, a property or nothing that can be called.
+    """
+    function = target.__func__ if isinstance(target, (classmethod, staticmethod)) else target
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(
+            f"{target!r} cannot be decorated: it is no function. Decorate its methods, "
+            "and put the decorator below @property, nearest to the function."
+        )
+    return cast("Callable[..., Any]", function)
+
+
+def name_of(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the module and the qualified name of *function*; what has none goes by what it calls or by its class."""
+    function = _unbound(function)
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return getattr(function, "__module__", None) or "", name
+
+
 def wrap(
-    target: Decorated,
-    begin_for: Callable[[Callable[..., Any]], Begin],
-    plain: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
+    target: Decorated, begin: Begin, plain: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
 ) -> Decorated:
     """
     Wrap a function, coroutine function, generator, async generator, classmethod or staticmethod.
 
-    The result has the name, signature, kind and picklability of *target*.
+    The result has the name, signature, kind and picklability of *target*. A callable object or a partial becomes a
+    function.
 
     Args:
         target: What the decorator stands on.
-        begin_for: Called once, with the bare function, for what starts the observer of each call.
+        begin: Starts the observer of each call. If it raises, the call goes on unobserved.
         plain: Makes the wrapper of a plain function where there is a faster one than by an observer.
 
     Raises:
         TypeError: *target* is a class, a property or nothing that can be called.
     """
-    if isinstance(target, (classmethod, staticmethod)):
-        return type(target)(wrap(target.__func__, begin_for, plain))
-    if isinstance(target, type) or not callable(target):
-        raise TypeError(
-            f"{target!r} cannot be decorated: it is no function. Decorate its methods, "
-            "and put the decorator below @property, nearest to the function."
-        )
-    make = _KINDS.get(_kind(target))
-    if make is None and plain is not None:
-        wrapper = plain(target)
+    function = bare(target)
+    make = _maker(function)
+    if make is _plain_function and plain is not None:
+        wrapper = plain(function)
     else:
-        wrapper = (make or _plain_function)(target, _guarded(begin_for(target)))
-    return cast("Decorated", functools.update_wrapper(wrapper, target))
+        wrapper = make(function, _Guard(begin, function))
+    functools.update_wrapper(wrapper, function)
+    if not hasattr(function, "__name__"):
+        wrapper.__module__, wrapper.__qualname__ = name_of(function)
+        wrapper.__name__ = wrapper.__qualname__.rpartition(".")[2]
+    rewrap: Any = type(target)
+    return cast("Decorated", wrapper if function is target else rewrap(wrapper))
 
 
-def _kind(function: Callable[..., Any]) -> str:
-    called = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
-    for kind, is_kind in _TESTS.items():
-        if is_kind(function) or is_kind(called):
-            return kind
-    return "plain"
+class _Guard:
+    """Keep what goes wrong in the observers of one function away from the host."""
 
+    def __init__(self, begin: Begin, function: Callable[..., Any]) -> None:
+        self._begin = begin
+        self._where = f"decorator of {name_of(function)[1]}"
 
-def _plain_function(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        observer = begin(args, kwargs)
+    def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Observer:
         try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            _finish(observer, error)
-            raise
-        _finish(observer, None)
-        return result
+            return self._begin(args, kwargs)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the host's call goes on
+            internal_error(self._where, error)
+            return _Blind()
 
-    return observed
-
-
-def _coroutine_function(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    async def observed(*args: Any, **kwargs: Any) -> Any:
-        observer = begin(args, kwargs)
+    def finish(self, observer: Observer, error: BaseException | None) -> None:
         try:
-            result = await function(*args, **kwargs)
-        except BaseException as error:
-            _finish(observer, error)
-            raise
-        _finish(observer, None)
-        return result
-
-    return observed
-
-
-def _generator_function(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    def observed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        source = function(*args, **kwargs)
-        observer = begin(args, kwargs)
-        advance, argument = source.send, None
-        try:
-            while True:
-                item = advance(argument)
-                observer.pause()
-                try:
-                    argument = yield item
-                except GeneratorExit:
-                    observer.resume()
-                    source.close()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001  # it goes on into the generator
-                    advance, argument = source.throw, thrown
-                else:
-                    advance = source.send
-                observer.resume()
-        except StopIteration as stop:
-            _finish(observer, None)
-            return stop.value
-        except BaseException as error:
-            _finish(observer, error)
-            raise
-
-    return observed
-
-
-def _async_generator_function(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    async def observed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        source = function(*args, **kwargs)
-        observer = begin(args, kwargs)
-        advance, argument = source.asend, None
-        try:
-            while True:
-                item = await advance(argument)
-                observer.pause()
-                try:
-                    argument = yield item
-                except GeneratorExit:
-                    observer.resume()
-                    await source.aclose()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001  # it goes on into the generator
-                    advance, argument = source.athrow, thrown
-                else:
-                    advance = source.asend
-                observer.resume()
-        except StopAsyncIteration:
-            _finish(observer, None)
-        except BaseException as error:
-            _finish(observer, error)
-            raise
-
-    return observed
-
-
-_TESTS: dict[str, Callable[[object], bool]] = {
-    "coroutine": inspect.iscoroutinefunction,
-    "async generator": inspect.isasyncgenfunction,
-    "generator": inspect.isgeneratorfunction,
-}
-_KINDS = {
-    "coroutine": _coroutine_function,
-    "async generator": _async_generator_function,
-    "generator": _generator_function,
-}
+            observer.finish(error)
+        except Exception as failure:  # noqa: BLE001  # whatever it is, the host's call goes on
+            internal_error(self._where, failure)
 
 
 class _Blind:
@@ -197,22 +135,129 @@ class _Blind:
         pass
 
 
-def _finish(observer: Observer, error: BaseException | None) -> None:
-    """Keep what goes wrong at the end of an observer away from the host."""
-    try:
-        observer.finish(error)
-    except Exception as failure:  # noqa: BLE001  # whatever it is, the host's call goes on
-        internal_error("decorator", failure)
-
-
-def _guarded(begin: Begin) -> Begin:
-    """Keep what goes wrong at the start of an observer away from the host."""
-
-    def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Observer:
+def _plain_function(function: Callable[..., Any], guard: _Guard) -> Callable[..., Any]:
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        observer = guard.start(args, kwargs)
         try:
-            return begin(args, kwargs)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the host's call goes on
-            internal_error("decorator", error)
-            return _Blind()
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            guard.finish(observer, error)
+            raise
+        guard.finish(observer, None)
+        return result
 
-    return start
+    return observed
+
+
+def _coroutine_function(function: Callable[..., Any], guard: _Guard) -> Callable[..., Any]:
+    async def observed(*args: Any, **kwargs: Any) -> Any:
+        observer = guard.start(args, kwargs)
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            guard.finish(observer, error)
+            raise
+        guard.finish(observer, None)
+        return result
+
+    return observed
+
+
+def _generator_function(function: Callable[..., Any], guard: _Guard) -> Callable[..., Any]:
+    def observed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        source = function(*args, **kwargs)
+        observer = guard.start(args, kwargs)
+        sent = None
+        thrown: BaseException | None = None
+        try:
+            while True:
+                item = source.send(sent) if thrown is None else source.throw(thrown)
+                thrown = None  # kept while paused, it would hold this frame, and this frame it
+                observer.pause()
+                try:
+                    sent = yield item
+                except BaseException as error:  # noqa: BLE001  # it goes on into the generator, GeneratorExit too
+                    thrown = error
+                observer.resume()
+        except StopIteration as stop:
+            guard.finish(observer, None)
+            return stop.value
+        except BaseException as error:
+            guard.finish(observer, error)
+            raise
+
+    return observed
+
+
+def _async_generator_function(function: Callable[..., Any], guard: _Guard) -> Callable[..., Any]:
+    async def observed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        source = function(*args, **kwargs)
+        observer = guard.start(args, kwargs)
+        step = _first_step(source)
+        try:
+            while True:
+                item = await step
+                step = None  # as above: it may hold what was thrown
+                observer.pause()
+                try:
+                    sent = yield item
+                except BaseException as error:  # noqa: BLE001  # it goes on into the generator, GeneratorExit too
+                    step = source.athrow(error)
+                else:
+                    step = source.asend(sent)
+                observer.resume()
+        except StopAsyncIteration:
+            guard.finish(observer, None)
+        except BaseException as error:
+            guard.finish(observer, error)
+            raise
+
+    return observed
+
+
+def _first_step(source: AsyncGenerator[Any, Any]) -> Any:
+    """
+    Start *source* without the event loop hearing of it.
+
+    A loop closes the async generators that it knows when it ends or when they are dropped. It knows the wrapper,
+    which closes *source*; closing both at once makes one of the two fail.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, _leave_to_wrapper)
+    try:
+        return source.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _leave_to_wrapper(source: AsyncGenerator[Any, Any]) -> None:
+    pass
+
+
+def _maker(target: Callable[..., Any]) -> Callable[[Callable[..., Any], _Guard], Callable[..., Any]]:
+    function = _unbound(target)
+    called = function if inspect.isroutine(function) else function.__call__
+    for is_kind, make in _KINDS:
+        if is_kind(function) or is_kind(called):
+            return make
+    return _plain_function
+
+
+def _unbound(function: Any) -> Any:
+    """Return what partials of *function* call in the end."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _is_generator_based_coroutine_function(function: Any) -> bool:
+    """Tell what `types.coroutine` has made of a generator function: it is awaited, not iterated."""
+    return inspect.isgeneratorfunction(function) and bool(function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+_KINDS = (
+    (inspect.iscoroutinefunction, _coroutine_function),
+    (_is_generator_based_coroutine_function, _coroutine_function),
+    (inspect.isasyncgenfunction, _async_generator_function),
+    (inspect.isgeneratorfunction, _generator_function),
+)

@@ -1,0 +1,10 @@
+"""Health checks: liveness, readiness, startup and full detail, for ASGI applications, other frameworks and scripts."""
+
+from __future__ import annotations
+
+from vitalsign.health import checks
+from vitalsign.health._check import Check, Result, Status
+from vitalsign.health._checker import HealthChecker
+from vitalsign.health._report import CheckResult, Report
+
+__all__ = ["Check", "CheckResult", "HealthChecker", "Report", "Result", "Status", "checks"]
