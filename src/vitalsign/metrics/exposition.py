@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from prometheus_client import exposition as _upstream_text
@@ -11,11 +12,13 @@ from prometheus_client.openmetrics import exposition as _upstream_openmetrics
 from vitalsign.metrics import openmetrics as _openmetrics
 from vitalsign.metrics import processes
 from vitalsign.metrics import text as _text
+from vitalsign.metrics.base import Instrument
 from vitalsign.metrics.catalogue import is_classic_label
 from vitalsign.metrics.internal import internal_error
 from vitalsign.metrics.openmetrics import END
+from vitalsign.metrics.patience import ask
 from vitalsign.metrics.registry import REGISTRY, collectors_of
-from vitalsign.metrics.samples import LazyMetric
+from vitalsign.metrics.samples import LazyMetric, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,18 +54,21 @@ def generate_openmetrics(registry: Any = REGISTRY) -> bytes:
     return b"".join(render(registry, openmetrics=True))
 
 
-def render(registry: Any = REGISTRY, *, openmetrics: bool = False) -> Iterator[bytes]:
+def render(registry: Any = REGISTRY, *, openmetrics: bool = False, deadline: float | None = None) -> Iterator[bytes]:
     """
     Render *registry* piece by piece, for servers that send while they render; the pieces join to the whole page.
 
     Args:
         registry: A CollectorRegistry, or anything with a `collect()` like it.
         openmetrics: Whether to write OpenMetrics in place of the Prometheus text format.
+        deadline: Seconds after which a collector that has not answered is left out, logged once and counted; None
+            waits for ever.
     """
+    until = None if deadline is None else time.monotonic() + deadline
     write = _write_openmetrics if openmetrics else _write_text
-    for source in _sources(registry):
+    for source in _sources(registry, until):
         try:
-            metrics = list(source())
+            metrics = _collect(source, until)
         except Exception as error:  # noqa: BLE001  # a broken collector must not take the page with it
             internal_error("collect", error)
             continue
@@ -75,13 +81,21 @@ def render(registry: Any = REGISTRY, *, openmetrics: bool = False) -> Iterator[b
         yield END
 
 
-def _sources(registry: Any) -> Iterable[Callable[[], Iterable[Metric]]]:
+def _sources(registry: Any, until: float | None) -> Iterable[Callable[[], Iterable[Metric]]]:
     collectors = collectors_of(registry)
     if collectors is None:
         return [registry.collect]
     info = registry.get_target_info()
     head = [lambda: [_target_info(info)]] if info else []
-    return [*head, *processes.sources(registry, collectors)]
+    return [*head, *processes.sources(registry, collectors, until)]
+
+
+def _collect(source: Callable[[], Iterable[Metric]], until: float | None) -> list[Metric]:
+    """Ask one collector. Ours answer at once, unless they ask functions of the host's."""
+    collector = getattr(source, "__self__", None)
+    if until is None or collector is None or (isinstance(collector, Instrument) and not collector._family.asks):
+        return list(source())
+    return ask(collector, lambda: list(map(settled, source())), until)
 
 
 def _target_info(labels: dict[str, str]) -> Metric:

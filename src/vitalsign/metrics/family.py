@@ -34,6 +34,7 @@ class Family:
     """
 
     __slots__ = (
+        "asks",
         "bounds",
         "children",
         "in_order",
@@ -72,6 +73,7 @@ class Family:
         self.in_order = _picker(spec.labels)
         self.is_most_recent = spec.mode.endswith("mostrecent")
         self.plan: Any = None
+        self.asks = False  # whether values come from functions of the host's
         self.warned = False
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["LazyMetric", "Source", "number", "samples_of", "shows_created"]
+__all__ = ["LazyMetric", "Source", "number", "samples_of", "settled", "shows_created"]
 
 Point = tuple[str, dict[str, str], float, "Exemplar | None"]
 """A sample of a child: suffix of the name, labels besides the child's own, value, exemplar."""
@@ -118,6 +118,13 @@ _POINTS: dict[str, Callable[[MetricSpec, Any], list[Point]]] = {
     "info": _info,
     "stateset": _stateset,
 }
+
+
+def settled(metric: Metric) -> Metric:
+    """Return *metric* with its samples as they are now, so that nothing is asked any more to write it."""
+    if isinstance(metric, LazyMetric):
+        return _plain(metric.name, metric.documentation, metric.type, metric.unit, metric.samples)
+    return metric
 
 
 def _plain(name: str, documentation: str, kind: str, unit: str, samples: list[Sample]) -> Metric:

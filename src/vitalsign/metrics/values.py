@@ -113,6 +113,7 @@ class GaugeCell(ValueCell):
         """
         self._check_writable()
         self._function = f
+        self._family.asks = True
         storage = self._storage()
         if storage is not None:
             with LOCK:

@@ -112,15 +112,22 @@ def from_environment() -> None:
         configure(processes=path)
 
 
-def sources(registry: Any, collectors: Iterable[Any]) -> list[Callable[[], Iterable[Metric]]]:
-    """Return what gives the metrics of a page: each collector alone, or first what all processes have together."""
+def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> list[Callable[[], Iterable[Metric]]]:
+    """
+    Return what gives the metrics of a page: each collector alone, or first what all processes have together.
+
+    Args:
+        registry: The registry.
+        collectors: Its collectors.
+        until: When the time to ask them is over, by `time.monotonic()`.
+    """
     name = shared_name(registry)
     sharing = _sharing
     if sharing is None or name is None:
         return [collector.collect for collector in collectors]
 
     def together() -> list[Metric]:
-        families = sharing.view.families(registry, name)
+        families = sharing.view.families(registry, name, until)
         return [LazyMetric(family, list(family.series.values())) for family in families]
 
     return [together, *foreign_sources(collectors, sharing.view)]

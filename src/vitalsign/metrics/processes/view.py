@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.base import Instrument
 from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.patience import ask
 from vitalsign.metrics.processes.merge import MergedFamily
 from vitalsign.metrics.processes.reader import ProcessFiles
 from vitalsign.metrics.processes.retired import Retired, add_told, fold, outlives, shape_of
@@ -34,13 +35,14 @@ class View:
         self._retired: tuple[object, Retired] = None, Retired()
         self._merged: dict[tuple[str, MetricSpec], MergedFamily] = {}
 
-    def families(self, registry: Any, registry_name: str) -> list[MergedFamily]:
+    def families(self, registry: Any, registry_name: str, until: float | None = None) -> list[MergedFamily]:
         """
         Add up the metrics of one registry.
 
         Args:
             registry: The registry, as this process has it.
             registry_name: The name by which the others know it.
+            until: When the time to ask gauges' functions is over, by `time.monotonic()`; None for never.
 
         Raises:
             OSError: The directory cannot be read.
@@ -50,7 +52,7 @@ class View:
             with self._directory.reading():
                 living, dead, retired = self._read_files()
             merged: dict[str, MergedFamily] = {}
-            self._add_own(registry, registry_name, merged)
+            self._add_own(registry, registry_name, merged, until)
             for files in living:
                 self._add(files, registry_name, merged, lambda _spec: True)
             for files in dead:
@@ -105,13 +107,13 @@ class View:
             self._retired = mark, Retired.load(self._directory)
         return self._retired[1]
 
-    def _add_own(self, registry: Any, registry_name: str, merged: dict[str, MergedFamily]) -> None:
+    def _add_own(self, registry: Any, registry_name: str, merged: dict[str, MergedFamily], until: float | None) -> None:
         for instrument in instruments_of(registry):
             family = self._begin(registry_name, instrument.spec, instrument._family.max_series)
             merged[instrument.spec.name] = family
             for child in instrument._children():
                 try:
-                    _add_child(family, child)
+                    _add_child(family, child, until if instrument._family.asks else None)
                 except Exception as error:  # noqa: BLE001  # a gauge's function may raise
                     internal_error("collect", error)
 
@@ -164,13 +166,13 @@ def instruments_of(registry: Any) -> Iterable[Instrument]:
     return [each for each in collectors_of(registry) or [] if isinstance(each, Instrument)]
 
 
-def _add_child(family: MergedFamily, child: Any) -> None:
+def _add_child(family: MergedFamily, child: Any, until: float | None) -> None:
     kind = family.spec.kind
     if kind == "info":
         if child._stamp:
             family.add_facts(child._labelvalues, child._read(), child._stamp)
         return
-    numbers = child._read()
+    numbers = ask(child, child._read, until)
     if kind in ("gauge", "stateset"):
         numbers = [numbers, child._time_of_write()]
     elif kind == "counter":
