@@ -85,7 +85,7 @@ class Journal:
         try:
             written = os.write(self._descriptor, data)
             if written != len(data):
-                raise OSError(f"only {written} of {len(data)} bytes could be written to {self._path}")
+                raise OSError(f"only {written} of {len(data)} bytes could be written to {self._path}")  # noqa: TRY301  # what was written of it is cut off below
         except OSError:
             os.ftruncate(self._descriptor, self._size)
             raise
@@ -103,7 +103,7 @@ class Journal:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, self._mode)
         try:
             if os.write(descriptor, data) != len(data):
-                raise OSError(f"{temporary} could not be written whole")
+                raise OSError(f"{temporary} could not be written whole")  # noqa: TRY301  # what was written of it is cut off below
             temporary.replace(self._path)
         except OSError:
             os.close(descriptor)

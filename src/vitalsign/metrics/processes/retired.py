@@ -57,7 +57,7 @@ class Retired:
         try:
             checksum, _, text = data.partition(b" ")
             if int(checksum, 16) != crc32(text):
-                raise ValueError("its checksum is wrong")
+                raise ValueError("its checksum is wrong")  # noqa: TRY301  # it ends with the other ways to be broken
             retired._take(json.loads(text))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             internal_error("processes", ValueError(f"{path} is broken and is put aside: {error}"))
