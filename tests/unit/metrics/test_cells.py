@@ -40,7 +40,7 @@ def value_of(registry: CollectorRegistry, name: str, **labels: str) -> float | N
     return registry.get_sample_value(name, labels)
 
 
-@pytest.mark.no_cover  # tracing makes it ten times slower
+@pytest.mark.usefixtures("untraced")
 def test_64_threads_of_100_000_increments_give_exactly_6_400_000(registry: CollectorRegistry) -> None:
     """No increment is lost when 64 threads count at once, and the threads' ends take none away."""
     counter = Counter("c", "c", registry=registry)
@@ -179,7 +179,7 @@ def test_forked_child_keeps_what_it_inherited(registry: CollectorRegistry) -> No
     assert value_of(registry, "c_total", k="x") == 13
 
 
-@pytest.mark.no_cover  # coverage itself locks, and its lock may be taken at the fork
+@pytest.mark.usefixtures("untraced")
 def test_fork_while_another_thread_holds_the_lock_does_not_block_the_child(registry: CollectorRegistry) -> None:
     """A child forked in the middle of another thread's writes can still write."""
     gauge = Gauge("g", "g", ["k"], registry=registry)

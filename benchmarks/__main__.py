@@ -1,0 +1,60 @@
+"""The command: `python -m benchmarks [--short] [--only PATTERN] [--json FILE] [--markdown FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import importing, instruments, memory, middleware, rendering
+from benchmarks.measuring import measure
+from benchmarks.report import Machine, as_json, as_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.rows import Row
+
+__all__ = ["all_rows", "main"]
+
+_ROUNDS = 5
+_ROW_MODULES = (instruments, rendering, memory, importing, middleware)
+
+
+def all_rows() -> list[Row]:
+    """Return every row, in the order of the table."""
+    return [row for module in _ROW_MODULES for row in module.rows()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write the files asked for, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure vitalsign beside its peers.")
+    parser.add_argument("--short", action="store_true", help="one round of little work: proves only that it runs")
+    parser.add_argument("--only", metavar="PATTERN", default="*", help="rows whose key matches, such as 'memory.*'")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured, as JSON")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write what is printed")
+    options = parser.parse_args(arguments)
+    rows = [row for row in all_rows() if fnmatch(row.key, options.only)]
+    if not rows:
+        parser.error(f"no row matches {options.only!r}; there are {', '.join(row.key for row in all_rows())}")
+
+    run = {"rounds": 1 if options.short else _ROUNDS, "short": options.short}
+    machine = Machine.present()
+    outcomes = []
+    for place, row in enumerate(rows, 1):
+        print(f"[{place}/{len(rows)}] {row.key}", file=sys.stderr, flush=True)
+        outcomes.append(measure(row, **run))
+    table = as_markdown(machine, outcomes, **run)
+    print(table, end="")
+    if options.markdown:
+        options.markdown.write_text(table, encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(as_json(machine, outcomes, **run), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

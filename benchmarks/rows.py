@@ -1,0 +1,98 @@
+"""What a row of the table is: contenders that do the same thing, and the figure that ours has to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BYTES", "OURS", "SECONDS", "STATED", "Contender", "Row", "Target", "beside"]
+
+SECONDS = "s"
+BYTES = "B"
+
+OURS = ("vitalsign", "vitalsign")
+"""Name and distribution, as for a contender."""
+
+PEER = ("prometheus_client", "prometheus-client")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """
+    One library in one row.
+
+    Attributes:
+        name: As shown; the import name.
+        distribution: What pip installs; the contender is reported as missing when it is not there. Empty for a
+            yardstick that needs none.
+        measure: Take one figure, in the row's unit, from start to end in a fresh process: import the library, set up,
+            warm up, measure. Gets True when it has only to prove that it runs. It is sent to that process by name, so
+            it must be a function of a module, or a partial of one.
+    """
+
+    name: str
+    distribution: str
+    measure: Callable[[bool], float]
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    What our median must reach; a condition that is not given is not asked.
+
+    Attributes:
+        factor: Times smaller than the best peer's median.
+        limit: At most this, in the row's unit.
+        surplus: At most this more than the best peer's median, in the row's unit.
+    """
+
+    factor: float | None = None
+    limit: float | None = None
+    surplus: float | None = None
+
+    def is_met(self, ours: float, peer: float | None) -> bool | None:
+        """
+        Tell whether *ours* is good enough.
+
+        Returns:
+            None if nothing is asked, or if what is asked needs a peer and there is none.
+        """
+        bounds = [] if self.limit is None else [self.limit]
+        if self.factor is not None or self.surplus is not None:
+            if peer is None:
+                return None
+            bounds += [] if self.factor is None else [peer / self.factor]
+            bounds += [] if self.surplus is None else [peer + self.surplus]
+        return all(ours <= bound for bound in bounds) if bounds else None
+
+
+STATED = Target()
+"""No target: the figure is for the reader."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One line of the table.
+
+    Attributes:
+        key: Name for `--only` and for JSON: `area.what`.
+        title: What is measured, in Markdown.
+        unit: `SECONDS` or `BYTES`; less is better.
+        contenders: Ours first; or a yardstick alone.
+    """
+
+    key: str
+    title: str
+    unit: str
+    contenders: tuple[Contender, ...]
+    target: Target = field(default=STATED)
+
+
+def beside(measure: Callable[[str, bool], float]) -> tuple[Contender, ...]:
+    """Put prometheus_client beside vitalsign, where one piece of code measures both: *measure* gets the import name."""
+    return tuple(Contender(name, distribution, partial(measure, name)) for name, distribution in (OURS, PEER))

@@ -1,0 +1,153 @@
+"""
+Every check of the project, each in an environment of its own; plain `nox` runs them all.
+
+The package under test is always the built wheel, made once per run, never the source tree.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nox
+from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+nox.needs_version = ">=2025.10.16"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # `coverage` sees to it that one at least was there
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typing", "docs", "bench", "minimums", "tests", "coverage"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+SUPPORTED = nox.project.python_versions(PYPROJECT)
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = SUPPORTED if RUNNING in SUPPORTED else [*SUPPORTED, RUNNING]
+
+BUILD = Path("build").resolve()
+REPORTS = BUILD / "reports"
+COVERAGE = BUILD / "coverage"
+WHEELS = BUILD / "wheels"
+_built: list[Path] = []
+"""The one wheel of this run, once the first session has built it."""
+
+
+def show_pyenv_pythons() -> None:
+    """Name every Python that pyenv holds in its variable: it hides all but the active one otherwise."""
+    if shutil.which("pyenv"):
+        listed = subprocess.check_output(["pyenv", "versions", "--bare"], text=True).split()
+        usable = [name for name in listed if name.rpartition(".")[0] in PYTHONS]
+        usable.sort(key=lambda name: name.startswith(f"{RUNNING}."), reverse=True)
+        if usable:
+            os.environ["PYENV_VERSION"] = ":".join(usable)
+
+
+show_pyenv_pythons()
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting, and that the code in README, docs and examples runs."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    install(session, "test")
+    pytest(session, "tests/test_documentation.py")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the source and tests/typing by mypy, and the installed package's public types by pyright."""
+    install(session, "typing")
+    session.run("mypy")
+    python = str(Path(session.bin) / "python")
+    with session.chdir(session.create_tmp()):  # away from src, so that the installed package is what is read
+        session.run("pyright", "--pythonpath", python, "--ignoreexternal", "--verifytypes", "vitalsign")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run every test on one Python and keep its coverage for the session of that name."""
+    install(session, "test")
+    COVERAGE.mkdir(parents=True, exist_ok=True)
+    for stale in COVERAGE.glob(f".coverage.{session.python}.*"):
+        stale.unlink()
+    data = {"COVERAGE_FILE": str(COVERAGE / f".coverage.{session.python}")}
+    pytest(session, *session.posargs, runner=("coverage", "run", "-m"), env=data)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Combine the coverage of all Pythons, report it, and fail below the agreed share."""
+    if not any(COVERAGE.glob(".coverage.*")):
+        session.error(f"No test ran: none of Python {', '.join(PYTHONS)} was found.")
+    session.install(*group("coverage"))
+    data = {"COVERAGE_FILE": str(BUILD / ".coverage")}
+    session.run("coverage", "combine", "--keep", "--quiet", str(COVERAGE), env=data)
+    session.run("coverage", "report", env=data)
+
+
+@nox.session(python=SUPPORTED[0])
+def minimums(session: nox.Session) -> None:
+    """Run the unit tests on the oldest Python with the oldest dependencies that pyproject.toml allows."""
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    direct = [*PYPROJECT["project"]["dependencies"], *(name for extra in extras for name in extra)]
+    install(session, "test", *lowest([*direct, *group("frameworks")]))
+    session.run("python", "-m", "pip", "list")
+    pytest(session, "tests/unit", "tests/property")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", *session.posargs, "docs", "docs/_build/html")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure vitalsign beside its peers, as the options after `--` say, or briefly to prove that it runs."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--short"]))
+
+
+# -- what the sessions share
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return the requirements of a dependency group."""
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def install(session: nox.Session, name: str, *pins: str) -> None:
+    """Install the built wheel with all extras, the dependency group *name*, and exact *pins*."""
+    if not _built:
+        shutil.rmtree(WHEELS, ignore_errors=True)
+        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(WHEELS), ".")
+        _built.extend(WHEELS.glob("*.whl"))
+    (wheel,) = _built
+    session.install("--force-reinstall", "--no-deps", str(wheel))  # or pip keeps an older build of the version
+    session.install(f"{wheel}[all]", *group(name), *pins)
+
+
+def pytest(
+    session: nox.Session, *arguments: str, runner: tuple[str, ...] = (), env: dict[str, str] | None = None
+) -> None:
+    """Run pytest on both cores, started by *runner*, and leave a JUnit report under the session's name."""
+    report = REPORTS / f"junit-{session.name}.xml"
+    session.run(*runner, "pytest", "-n", "2", f"--junit-xml={report}", *arguments, env=env)
+
+
+def lowest(requirements: Iterable[str]) -> Iterator[str]:
+    """Pin each of *requirements* to its lower bound; the package's own name, used by extras, is left out."""
+    for requirement in map(Requirement, requirements):
+        if requirement.name != PYPROJECT["project"]["name"]:
+            (bound,) = (spec.version for spec in requirement.specifier if spec.operator == ">=")
+            yield f"{requirement.name}=={bound}"

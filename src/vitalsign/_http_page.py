@@ -1,0 +1,157 @@
+"""What a scraper asks of a metrics page and what it gets: negotiation and rendering, without I/O."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qs
+
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from vitalsign.metrics.exposition import CONTENT_TYPE as TEXT_CONTENT_TYPE
+from vitalsign.metrics.exposition import generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from prometheus_client import CollectorRegistry
+
+__all__ = ["Page", "PageRequest", "failure", "negotiate", "render"]
+
+Format = Literal["text", "openmetrics"]
+
+_GZIP_LEVEL = 4  # a page shrinks to a fifteenth; level 9 takes four times as long for a tenth less
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """
+    What is to be rendered. Equal requests have equal pages.
+
+    Attributes:
+        format: Prometheus text or OpenMetrics 1.0.
+        is_gzipped: Whether the page is compressed.
+        names: Series names that it is limited to; empty for all.
+    """
+
+    format: Format
+    is_gzipped: bool
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A response: status, headers as ASGI wants them, body."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """One element of an Accept or Accept-Encoding header."""
+
+    value: str
+    version: str | None
+    quality: float
+
+
+def negotiate(method: str, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> PageRequest | Page:
+    """
+    Decide what to render for a request.
+
+    Args:
+        method: The request's method.
+        headers: Its headers, their names in lower case.
+        query: Its query string; each `name[]` in it is a series to be shown.
+
+    Returns:
+        What to render, or a response that says why nothing is.
+    """
+    if method not in ("GET", "HEAD"):
+        return _refusal(405, "This page answers GET and HEAD.", (b"allow", b"GET, HEAD"))
+    listed = list(headers)
+    chosen = _choose_format(_joined(listed, b"accept"))
+    if chosen is None:
+        return _refusal(406, "This page is text/plain or application/openmetrics-text, and both are refused.")
+    names = parse_qs(query.decode("latin-1")).get("name[]", ())
+    return PageRequest(chosen, _chooses_gzip(_joined(listed, b"accept-encoding")), frozenset(names))
+
+
+def render(registry: CollectorRegistry, request: PageRequest) -> Page:
+    """Render what *request* asks for; this can take long and is for a thread of its own."""
+    source = registry.restricted_registry(request.names) if request.names else registry
+    if request.format == "openmetrics":
+        body: bytes = openmetrics.generate_latest(source)  # type: ignore[no-untyped-call]
+        content_type = openmetrics.CONTENT_TYPE_LATEST
+    else:
+        body, content_type = generate_latest(source), TEXT_CONTENT_TYPE
+    headers = [(b"content-type", content_type.encode()), (b"vary", b"accept, accept-encoding")]
+    if request.is_gzipped:
+        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        headers.append((b"content-encoding", b"gzip"))
+    return Page(200, (*headers, (b"content-length", b"%d" % len(body))), body)
+
+
+def failure() -> Page:
+    """Return the answer to a request whose page could not be rendered; the reason is in the log."""
+    return _refusal(500, "The metrics could not be rendered; the log says why.")
+
+
+def _refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Page:
+    body = text.encode() + b"\n"
+    plain = (b"content-type", b"text/plain; charset=utf-8")
+    return Page(status, (plain, *headers, (b"content-length", b"%d" % len(body))), body)
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    return ",".join(value.decode("latin-1") for key, value in headers if key == name)
+
+
+def _choose_format(accept: str) -> Format | None:
+    """Choose by quality, text if they are equal; None if text is refused and OpenMetrics not asked for."""
+    offers = list(_offers(accept))
+    text = _quality(offers, ("text/plain", "text/*", "*/*"), "0.0.4")
+    metrics = _quality(offers, ("application/openmetrics-text", "application/*", "*/*"), "1.0.0")
+    if (metrics or 0) > (text or 0):
+        return "openmetrics"
+    # Who asks for other types only, such as a browser for HTML, is better served with text than with nothing.
+    return None if text == 0 else "text"
+
+
+def _chooses_gzip(accept_encoding: str) -> bool:
+    offers = list(_offers(accept_encoding))
+    zipped = _quality(offers, ("gzip", "*"), None) or 0
+    return zipped > 0 and zipped >= (_quality(offers, ("identity", "*"), None) or 0)
+
+
+def _quality(offers: list[_Offer], ranges: tuple[str, ...], version: str | None) -> float | None:
+    """Return the quality that the most specific of *ranges* was given; None if none of them was named."""
+    for wanted in ranges:
+        named = [offer for offer in offers if offer.value == wanted]
+        exact = [offer.quality for offer in named if offer.version == version]
+        loose = [offer.quality for offer in named if offer.version is None]
+        if exact or loose:
+            return max(exact or loose)
+    return None
+
+
+def _offers(header: str) -> Iterator[_Offer]:
+    for element in header.split(","):
+        value, *parameters = (part.strip() for part in element.split(";"))
+        fields = {
+            key.strip().lower(): text.strip().strip('"') for key, _, text in (one.partition("=") for one in parameters)
+        }
+        quality = _as_quality(fields.get("q", "1"))
+        if value and quality is not None:
+            yield _Offer(value.lower(), fields.get("version"), quality)
+
+
+def _as_quality(text: str) -> float | None:
+    try:
+        quality = float(text)
+    except ValueError:
+        return None
+    return quality if 0 <= quality <= 1 else None

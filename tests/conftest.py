@@ -1,0 +1,46 @@
+"""What all tests share: fixtures, Hypothesis profiles, and a first line that says which package is tested."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import coverage
+import hypothesis
+import pytest
+from prometheus_client import CollectorRegistry
+
+import vitalsign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = ["tests.servers"]
+
+# A deadline would judge the machine, not the code. CI repeats the same examples, so its verdict depends on
+# nothing but the commit; elsewhere every run looks for new ones.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+
+def pytest_report_header() -> str:
+    """Say where the tested package was found: a checkout and an installed wheel look alike otherwise."""
+    return f"vitalsign: {vitalsign.__path__[0]}"
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """Return a registry that no other test has touched."""
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Measure no coverage during a test that it would slow down tenfold, or whose forks would inherit its lock."""
+    tracing = coverage.Coverage.current()
+    if tracing is not None:
+        tracing.stop()
+    yield
+    if tracing is not None:
+        tracing.start()

@@ -1,0 +1,139 @@
+"""The benchmarks measure, compare and report; what they measure is nobody's verdict."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+
+from benchmarks.__main__ import all_rows, main
+from benchmarks.measuring import Figures, Outcome, measure
+from benchmarks.report import Machine, as_json, as_markdown
+from benchmarks.rows import BYTES, SECONDS, STATED, Contender, Row, Target
+
+RUN = {"rounds": 3, "short": False}
+
+
+def figures(name: str, *samples: float) -> Figures:
+    """Return what a contender of version 1.0 has shown."""
+    return Figures(name, "1.0", samples)
+
+
+def outcome(*measured: Figures, unit: str = SECONDS, target: Target = STATED) -> Outcome:
+    """Return the outcome of a row called `area.what`; its contenders no longer matter."""
+    return Outcome(Row("area.what", "what it does", unit, (), target), measured)
+
+
+def table_lines(*outcomes: Outcome) -> list[str]:
+    """Return the lines of the table under its head."""
+    return as_markdown(Machine.present(), outcomes, **RUN).splitlines()[5:]
+
+
+def row_as_json(one: Outcome) -> dict:
+    """Return a row as it stands in the JSON file."""
+    return json.loads(json.dumps(as_json(Machine.present(), [one], **RUN)))["rows"][0]
+
+
+def test_short_run_writes_table_and_json(tmp_path, capsys):
+    """A short run of one row prints a table without verdicts, and writes it and the figures of both to files."""
+    data, page = tmp_path / "run.json", tmp_path / "run.md"
+    assert main(["--short", "--only", "counter.inc", "--json", str(data), "--markdown", str(page)]) == 0
+
+    printed = capsys.readouterr().out
+    assert page.read_text(encoding="utf-8") == printed
+    assert printed.startswith("Short: ")
+    assert printed.count("\n| bound counter, `inc()` | ") == 1
+    assert printed.endswith(" | 2x |  |\n")
+
+    run = json.loads(data.read_text(encoding="utf-8"))
+    assert run["machine"].keys() == {"date", "cpu", "cores", "system", "python", "load"}
+    assert (run["rounds"], run["short"]) == (1, True)
+    assert run["versions"].keys() == {"vitalsign", "prometheus_client"}
+    (row,) = run["rows"]
+    assert row["is_met"] is None
+    assert (row["key"], row["unit"], row["target"]["factor"]) == ("counter.inc", "s", 2)
+    assert [each["name"] for each in row["contenders"]] == ["vitalsign", "prometheus_client"]
+    for each in row["contenders"]:
+        assert not each["is_missing"]
+        assert 0 < each["min"] <= each["median"] <= each["max"]
+
+
+def test_pattern_without_a_row_is_refused(capsys):
+    """A pattern that no row matches is an error that names the rows."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--only", "nothing"])
+    assert caught.value.code == 2
+    assert "no row matches 'nothing'; there are counter.inc, " in capsys.readouterr().err
+
+
+def test_rows_have_keys_of_their_own_and_ours_first():
+    """Every row can be chosen by its key, and all but the yardsticks compare vitalsign with something."""
+    rows = all_rows()
+    assert len({row.key for row in rows}) == len(rows)
+    assert {row.contenders[0].name for row in rows if len(row.contenders) > 1} == {"vitalsign"}
+
+
+def test_contenders_are_measured_once_a_round():
+    """Each contender gives one figure a round, from the function that the row names."""
+    row = Row(
+        "area.what", "", BYTES, (Contender("ours", "", partial(max, 4.0)), Contender("peer", "", partial(max, 6.0)))
+    )
+    ours, peer = measure(row, rounds=2, short=True).figures
+    assert (ours.name, ours.samples) == ("ours", (4.0, 4.0))
+    assert (peer.name, peer.samples) == ("peer", (6.0, 6.0))
+
+
+def test_missing_peer_is_reported():
+    """A peer that is not installed is named as such, and a target that needs it is neither reached nor missed."""
+    contenders = (Contender("vitalsign", "", float), Contender("absent", "no-such-distribution", float))
+    missing = measure(Row("area.what", "what it does", BYTES, contenders, Target(factor=2)), rounds=1, short=True)
+    assert missing.best_peer is None
+    assert missing.is_met is None
+    assert table_lines(missing) == ["| what it does | 1 B (1 to 1) | absent: not installed |  | 2x |  |"]
+    assert row_as_json(missing)["contenders"][1] == {"name": "absent", "is_missing": True}
+
+
+def test_row_is_judged_against_the_best_peer():
+    """The best peer stands on the row's line and decides; further ones follow, missing ones last."""
+    several = outcome(
+        figures("vitalsign", 3e-6, 2e-6, 4e-6),
+        figures("slow", 9e-5),
+        figures("absent"),
+        figures("quick", 15e-6, 14e-6, 16e-6),
+        target=Target(limit=6e-6, factor=6),
+    )
+    assert table_lines(several) == [
+        "| what it does | 3.00 µs (2.00 to 4.00) | quick 15.0 µs (14.0 to 16.0) | 5.00x | 6x, at most 6 µs | **no** |",
+        "|  |  | slow 90.0 µs (90.0 to 90.0) | 30.0x |  |  |",
+        "|  |  | absent: not installed |  |  |  |",
+    ]
+    shown = row_as_json(several)
+    assert shown["is_met"] is False
+    assert shown["contenders"][0]["samples"] == [3e-6, 2e-6, 4e-6]
+    assert [each.get("ratio") for each in shown["contenders"]] == pytest.approx([1, 30, None, 5])
+
+
+def test_nothing_has_no_ratio():
+    """Where a contender's figure is zero there is no ratio to it."""
+    (line,) = table_lines(outcome(figures("vitalsign", 24.0), figures("peer", 0.0), unit=BYTES))
+    assert line == "| what it does | 24 B (24 to 24) | peer 0 B (0 to 0) |  |  |  |"
+
+
+@pytest.mark.parametrize(
+    ("target", "ours", "peer", "verdict"),
+    [
+        (STATED, 1.0, 1.0, None),
+        (Target(factor=2), 1.0, 2.0, True),
+        (Target(factor=2), 1.1, 2.0, False),
+        (Target(factor=2), 1.0, None, None),
+        (Target(surplus=0.5), 1.5, 1.0, True),
+        (Target(surplus=0.5), 1.6, 1.0, False),
+        (Target(limit=3.0), 3.0, None, True),
+        (Target(limit=3.0), 3.1, None, False),
+        (Target(limit=3.0, factor=2), 3.0, 5.0, False),
+    ],
+)
+def test_target(target, ours, peer, verdict):
+    """A target is reached when all that it asks holds, and open when what it asks cannot be said."""
+    assert target.is_met(ours, peer) is verdict
