@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs
 
-from prometheus_client.openmetrics import exposition as openmetrics
-
 from vitalsign.metrics.exposition import CONTENT_TYPE as TEXT_CONTENT_TYPE
-from vitalsign.metrics.exposition import generate_latest
+from vitalsign.metrics.exposition import OPENMETRICS_CONTENT_TYPE, generate_latest, generate_openmetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,8 +82,7 @@ def render(registry: CollectorRegistry, request: PageRequest) -> Page:
     """Render what *request* asks for; this can take long and is for a thread of its own."""
     source = registry.restricted_registry(request.names) if request.names else registry
     if request.format == "openmetrics":
-        body: bytes = openmetrics.generate_latest(source)  # type: ignore[no-untyped-call]
-        content_type = openmetrics.CONTENT_TYPE_LATEST
+        body, content_type = generate_openmetrics(source), OPENMETRICS_CONTENT_TYPE
     else:
         body, content_type = generate_latest(source), TEXT_CONTENT_TYPE
     headers = [(b"content-type", content_type.encode()), (b"vary", b"accept, accept-encoding")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter as Tally
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,21 @@ from tests.workers import Fleet, Worker
 
 LABELS = st.sampled_from("xyz")
 AMOUNTS = st.integers(0, 1000)
+VALUES = st.integers(1, 9)
+MODES = ("all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent", "livemostrecent")
+EXAMPLES = int(os.environ.get("VITALSIGN_PROCESSES_EXAMPLES", "6"))
 
 
 class Counts:
-    """What one process has counted: by label, and what is no longer shown of it."""
+    """What one process has counted and set, and which children it holds."""
 
     def __init__(self) -> None:
         self.counter: Tally[str] = Tally()
+        self.plain = 0
         self.histogram: dict[str, list[int]] = {}
-        self.in_progress = 0
+        self.summary: dict[str, list[int]] = {}
+        self.gauges: dict[str, tuple[int, int]] = {}  # by mode: when it was set, to what
+        self.state = (0, 0)  # when it was set, to which
         self.held: dict[str, bool] = {}  # whether what is held is still shown
 
 
@@ -37,6 +45,12 @@ class Processes(RuleBasedStateMachine):
         self.counts: dict[Worker, Counts] = {}
         self.ended: list[Counts] = []
         self.keeper: Worker | None = None
+        self.version = 0  # last told by anybody
+        self.clock = 0
+
+    def _now(self) -> int:
+        self.clock += 1
+        return self.clock
 
     @initialize()
     def start_keeper(self) -> None:
@@ -57,7 +71,7 @@ class Processes(RuleBasedStateMachine):
         """Fork a worker: the child counts from nothing, and knows the label sets and children of its parent."""
         parent = self._pick(data)
         child = self._add(self.fleet.fork(parent))
-        self.counts[child].held = dict.fromkeys(self.counts[parent].held, False)
+        self.counts[child].held = dict(self.counts[parent].held)
 
     @precondition(lambda self: len(self.fleet.workers) > 1)
     @rule(data=st.data(), gently=st.booleans())
@@ -66,6 +80,13 @@ class Processes(RuleBasedStateMachine):
         worker = self._pick(data, mortal=True)
         self.ended.append(self.counts.pop(worker))
         (self.fleet.end if gently else self.fleet.kill)(worker)
+
+    @precondition(lambda self: len(self.fleet.workers) < 4 and self.clock < 1000)
+    @rule()
+    def restart(self) -> None:
+        """Start a worker from nothing beside, or in the place of, those that were."""
+        self.clock += 400  # it takes long
+        self._add(self.fleet.start())
 
     @rule(data=st.data(), label=LABELS, amount=AMOUNTS, threaded=st.booleans())
     def count(self, data: st.DataObject, label: str, amount: int, threaded: bool) -> None:
@@ -81,12 +102,64 @@ class Processes(RuleBasedStateMachine):
         worker.do("write_in_thread" if threaded else "write", "histogram", [label], "observe", amount)
         self.counts[worker].histogram.setdefault(label, []).append(amount)
 
-    @rule(data=st.data(), amount=st.integers(-3, 3))
-    def progress(self, data: st.DataObject, amount: int) -> None:
-        """Move a gauge that adds up the living."""
+    @rule(data=st.data(), label=LABELS, amount=st.integers(0, 3), threaded=st.booleans())
+    def summarise(self, data: st.DataObject, label: str, amount: int, threaded: bool) -> None:
+        """Observe a value in a summary."""
         worker = self._pick(data)
-        worker.do("write", "livesum", [], "inc", amount)
-        self.counts[worker].in_progress += amount
+        worker.do("write_in_thread" if threaded else "write", "summary", [label], "observe", amount)
+        self.counts[worker].summary.setdefault(label, []).append(amount)
+
+    @rule(data=st.data(), amount=AMOUNTS, threaded=st.booleans())
+    def count_plainly(self, data: st.DataObject, amount: int, threaded: bool) -> None:
+        """Count in a metric without labels."""
+        worker = self._pick(data)
+        worker.do("write_in_thread" if threaded else "write", "plain", [], "inc", amount)
+        self.counts[worker].plain += amount
+
+    @rule(data=st.data())
+    def reset(self, data: st.DataObject) -> None:
+        """Reset a counter: this process's part starts from zero."""
+        worker = self._pick(data)
+        worker.do("write", "plain", [], "reset")
+        self.counts[worker].plain = 0
+
+    @rule(data=st.data(), mode=st.sampled_from(MODES), value=VALUES)
+    def set_gauge(self, data: st.DataObject, mode: str, value: int) -> None:
+        """Set a gauge of one of the modes."""
+        worker = self._pick(data)
+        worker.do("write", mode, [], "set", value)
+        self.counts[worker].gauges[mode] = (self._now(), value)
+
+    @rule(data=st.data(), mode=st.sampled_from(["sum", "livesum"]), amount=st.integers(-3, 3))
+    def move_gauge(self, data: st.DataObject, mode: str, amount: int) -> None:
+        """Move a gauge that adds up."""
+        worker = self._pick(data)
+        worker.do("write", mode, [], "inc", amount)
+        gauges = self.counts[worker].gauges
+        gauges[mode] = (self._now(), gauges.get(mode, (0, 0))[1] + amount)
+
+    @rule(data=st.data())
+    def tell(self, data: st.DataObject) -> None:
+        """Tell facts."""
+        self.version += 1
+        self._pick(data).do("write", "info", [], "info", {"version": str(self.version)})
+
+    @rule(data=st.data(), state=st.sampled_from([0, 1]))
+    def change(self, data: st.DataObject, state: int) -> None:
+        """Change the state."""
+        worker = self._pick(data)
+        worker.do("write", "enum", [], "state", "ab"[state])
+        self.counts[worker].state = (self._now(), state)
+
+    @rule(data=st.data(), amount=AMOUNTS)
+    def count_in_held(self, data: st.DataObject, amount: int) -> None:
+        """Count in a child that was kept: it shows unless its label set has been removed since."""
+        worker = self._pick(data)
+        counts = self.counts[worker]
+        if counts.held:
+            label = data.draw(st.sampled_from(sorted(counts.held)))
+            worker.do("write_held", label, amount)
+            counts.counter[label] += amount if counts.held[label] else 0
 
     @rule(data=st.data(), label=LABELS)
     def remove(self, data: st.DataObject, label: str) -> None:
@@ -115,28 +188,51 @@ class Processes(RuleBasedStateMachine):
 
     @invariant()
     def page_shows_what_was_counted(self) -> None:
-        """Whoever is asked, the page shows the sum of what all have counted, the dead among them."""
+        """Whoever is asked, and all at once, the page shows what all have counted, the dead among them."""
         if self.keeper is None:
             return
-        everybody = [*self.counts.values(), *self.ended]
-        expected: Tally[str] = Tally()
-        observed: dict[str, list[int]] = {}
+        with ThreadPoolExecutor(len(self.fleet.workers)) as pool:
+            pages = list(pool.map(Worker.values, self.fleet.workers))
+        for worker, page in zip(self.fleet.workers, pages, strict=True):
+            assert _told(page) == self._expected(), f"on the page of worker {worker.pid}"
+
+    def _expected(self) -> dict[str, Any]:
+        living, everybody = list(self.counts.values()), [*self.counts.values(), *self.ended]
+        counter: Tally[str] = Tally()
+        sums: dict[str, Tally[str]] = {name: Tally() for name in ("h_count", "h_sum", "s_count", "s_sum")}
         for counts in everybody:
-            expected.update(counts.counter)
-            for label, values in counts.histogram.items():
-                observed.setdefault(label, []).extend(values)
-        for worker in self.fleet.workers:
-            page = worker.values()
-            assert {label: value for label, value in _by_label(page, "c_total").items() if value} == {
-                label: value for label, value in expected.items() if value
-            }
-            assert {k: v for k, v in _by_label(page, "h_count").items() if v} == {
-                k: len(v) for k, v in observed.items()
-            }
-            assert {k: v for k, v in _by_label(page, "h_sum").items() if v} == {
-                k: sum(v) for k, v in observed.items() if sum(v)
-            }
-            assert page["g_livesum", ()] == sum(counts.in_progress for counts in self.counts.values())
+            counter.update(counts.counter)
+            for name, observed in (("h", counts.histogram), ("s", counts.summary)):
+                for label, values in observed.items():
+                    sums[f"{name}_count"][label] += len(values)
+                    sums[f"{name}_sum"][label] += sum(values)
+        return {
+            "c_total": +counter,
+            **{name: +sums[name] for name in sums},
+            "plain_total": sum(counts.plain for counts in everybody),
+            **{f"g_{mode}": self._gauge(mode, living if "live" in mode else everybody) for mode in MODES[2:]},
+            **{
+                f"g_{mode}": {
+                    str(worker.pid): counts.gauges[mode][1]
+                    for worker, counts in self.counts.items()
+                    if mode in counts.gauges
+                }
+                for mode in MODES[:2]
+            },
+            "version": str(self.version) if self.version else None,
+            "state": max(counts.state for counts in living)[1],
+        }
+
+    @staticmethod
+    def _gauge(mode: str, counted: list[Counts]) -> int:
+        set_to = [counts.gauges[mode] for counts in counted if mode in counts.gauges]
+        match mode.removeprefix("live"):
+            case "sum":
+                return sum(value for _, value in set_to)
+            case "mostrecent":
+                return max(set_to, default=(0, 0))[1]
+            case rule:
+                return {"min": min, "max": max}[rule]((value for _, value in set_to), default=0)  # type: ignore[operator, no-any-return]
 
     def teardown(self) -> None:
         """End all workers."""
@@ -144,11 +240,26 @@ class Processes(RuleBasedStateMachine):
         self._temporary.cleanup()
 
 
-def _by_label(page: dict[Any, float], name: str) -> dict[str, float]:
-    return {dict(labels)["k"]: value for (found, labels), value in page.items() if found == name}
+def _told(page: dict[Any, float]) -> dict[str, Any]:
+    """Return what a page says, without what is zero: whether a series of zero is there depends on who is asked."""
+    told: dict[str, Any] = {
+        name: {dict(labels)[label]: value for (found, labels), value in page.items() if found == name and value}
+        for name, label in {
+            **dict.fromkeys(["c_total", "h_count", "h_sum", "s_count", "s_sum"], "k"),
+            **dict.fromkeys(["g_all", "g_liveall"], "pid"),
+        }.items()
+    }
+    told |= {name: page[name, ()] for name in ["plain_total", *(f"g_{mode}" for mode in MODES[2:])]}
+    versions = [dict(labels)["version"] for (found, labels) in page if found == "i_info"]
+    assert len(versions) <= 1
+    told["version"] = versions[0] if versions else None
+    told["state"] = page["e", (("e", "b"),)]
+    assert page["e", (("e", "a"),)] == 1 - told["state"]
+    assert not [found for found, _ in page if found.startswith("vitalsign_internal_errors")]
+    return told
 
 
 TestProcesses = Processes.TestCase
 TestProcesses.settings = settings(
-    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

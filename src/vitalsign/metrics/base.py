@@ -48,10 +48,31 @@ class Instrument(Cell):
         """The metric's description."""
         return self._family.spec
 
+    # By prometheus_client's private names, under which other libraries look; those of one kind are in `private`.
+
+    @property
+    def _name(self) -> str:
+        return self._family.spec.name
+
+    @property
+    def _type(self) -> Kind:
+        return self._kind
+
+    @property
+    def _documentation(self) -> str:
+        return self._family.spec.help
+
+    @property
+    def _unit(self) -> str:
+        return self._family.spec.unit
+
     @property
     def _labelnames(self) -> tuple[str, ...]:
-        """The label names, by prometheus_client's name: other libraries look there."""
         return self._family.spec.labels
+
+    @property
+    def _metrics(self) -> dict[tuple[str, ...], Self]:
+        return dict(self._family.children)
 
     def labels(self, *labelvalues: object, **labelkwargs: object) -> Self:
         """

@@ -15,11 +15,10 @@ import os
 import sys
 import time
 from bisect import bisect_left
-from operator import add
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vitalsign.exceptions import MetricError
-from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.internal import internal_error_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,6 +73,9 @@ class Storage(Protocol):
 
     def forget(self, child: Cell) -> None:
         """Tell the others that *child* is no longer shown."""
+
+    def renew(self, child: Cell) -> None:
+        """Tell the others that *child* starts from nothing again."""
 
     def keep_fresh(self, child: Cell) -> None:
         """Ask *child* for its value now and then, since the others cannot."""
@@ -186,15 +188,15 @@ class Cell:
         """Tell the other processes; that they do not get to know must not keep this one from going on."""
         try:
             tell(self, *what)
-        except OSError as error:
-            internal_error("processes", error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the host goes on
+            internal_error_later("processes", error)
 
     def _take_cells(self, storage: Storage, width: int) -> Cells:
         """Take cells from *storage*; where it is full, this process's own memory keeps what is counted."""
         try:
             return storage.cells_for(self, width)
-        except OSError as error:
-            internal_error("processes", error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the host goes on
+            internal_error_later("processes", error)
             return [0.0] * width
 
     def _check_writable(self) -> None:
@@ -209,13 +211,13 @@ class Cell:
 class CounterCell(Cell):
     """A sum that only grows."""
 
-    __slots__ = ("_created", "_exemplar", "_others", "_owner", "_value")
+    __slots__ = ("_created", "_exemplar", "_number", "_others", "_owner")
 
     _created: float
     _exemplar: Exemplar | None
+    _number: float
     _owner: _Shard | None
     _others: dict[_Shard, Any] | None  # a number for each; where processes share metrics, a cell
-    _value: float
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
         super()._open(family, labelvalues)
@@ -225,7 +227,7 @@ class CounterCell(Cell):
     def _start(self) -> None:
         self._created = time.time()
         self._owner = self._others = None
-        self._value = 0.0
+        self._number = 0.0
 
     def inc(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None:
         """
@@ -239,13 +241,10 @@ class CounterCell(Cell):
             MetricError: The amount is negative, the exemplar invalid, or label values are missing.
         """
         if amount < 0:
-            raise MetricError(
-                f"Counters can only be incremented by non-negative amounts, not {amount!r}: "
-                f"{self._family.spec.name} counts up. Use a Gauge for what goes down."
-            )
+            self._refuse_negative(amount)
         shard = _thread_local.shard
         if self._owner is shard:
-            self._value += amount
+            self._number += amount
         else:
             try:
                 self._others[shard] += amount  # type: ignore[index]  # None is the miss that the except is for
@@ -262,7 +261,17 @@ class CounterCell(Cell):
                 return
         except (KeyError, TypeError):
             pass
-        CounterCell._inc_local(self, amount, exemplar)
+        if amount < 0:
+            self._refuse_negative(amount)
+        self._first_write(amount)
+        if exemplar:
+            self._keep_exemplar(exemplar, amount)
+
+    def _refuse_negative(self, amount: float) -> None:
+        raise MetricError(
+            f"Counters can only be incremented by non-negative amounts, not {amount!r}: "
+            f"{self._family.spec.name} counts up. Use a Gauge for what goes down."
+        )
 
     def _first_write(self, amount: float) -> None:
         """Write where there is no cell yet, or none by the way that the caller knows."""
@@ -273,24 +282,32 @@ class CounterCell(Cell):
             storage = self._storage()
             if storage is None and self._owner in (None, shard):
                 self._owner = shard
-                self._value += amount
-                return
-            if self._others is None or self._is_of_other_storage(self._others):
-                self._others = {}
-            if _storage is None:
-                self._others[shard] = amount  # alone in its process, a number is its own cell
-                return
-            if shard not in self._others:
-                cells = [0.0] if storage is None else self._take_cells(storage, 1)
-                self._others.setdefault(shard, cells)  # a signal handler may have come first
-            self._others[shard][0] += amount
+                self._number += amount
+            elif _storage is None:
+                self._keep_cell(shard, 0.0)  # alone in its process, a number is its own cell
+                self._others[shard] += amount  # type: ignore[index]  # it is there now
+            else:
+                others = self._others
+                if others is None or shard not in others:
+                    cells = [0.0] if storage is None else self._take_cells(storage, 1)
+                    self._keep_cell(shard, cells)
+                self._others[shard][0] += amount  # type: ignore[index]  # as above
+
+    def _keep_cell(self, shard: _Shard, cell: Any) -> None:
+        """Keep a cell, unless a signal handler has come first; what a parent process had is left to it."""
+        if self._others is None or self._is_of_other_storage(self._others):
+            self._others = {shard: cell}  # never empty: its first shard tells whose it is
+        else:
+            self._others.setdefault(shard, cell)
 
     def _move_to(self, storage: Storage) -> None:
-        value = self._read()
-        self._owner, self._value = None, 0.0
+        value = self._added_up()
+        self._owner, self._number = None, 0.0
         cells = self._take_cells(storage, 1)
         cells[0] = value
         self._others = {_Shard(storage): cells}
+        if self._exemplar is not None:
+            self._tell(storage.tell_exemplar, 0, self._exemplar)
 
     def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
         made = self._exemplar = self._family.make_exemplar(exemplar, amount)
@@ -301,14 +318,18 @@ class CounterCell(Cell):
 
     def _read(self) -> float:
         others = self._others
+        if others is not None and _storage is not None and self._is_of_other_storage(others):
+            return 0.0
+        return self._added_up()
+
+    def _added_up(self) -> float:
+        others = self._others
         if others is None:
-            return float(self._value)
+            return float(self._number)
         cells = list(others.values())
         if _storage is None:
-            return float(sum(cells, self._value))
-        if self._is_of_other_storage(others):
-            return 0.0
-        return float(sum((cell if isinstance(cell, float) else cell[0] for cell in cells), self._value))
+            return float(sum(cells, self._number))
+        return float(sum((cell if isinstance(cell, float) else cell[0] for cell in cells), self._number))
 
     def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
         return {0: self._exemplar} if self._exemplar else None
@@ -317,10 +338,10 @@ class CounterCell(Cell):
         """Start from zero again, as after a restart of the process; only this process's part where many share it."""
         self._check_writable()
         with LOCK:
-            self._withdraw()
+            storage = self._storage()
+            if storage is not None:
+                self._tell(storage.renew)
             self._start()
-
-    _inc_local = inc
 
 
 class DistributionCell(Cell):
@@ -379,11 +400,10 @@ class DistributionCell(Cell):
         with LOCK:
             shard = _thread_local.shard
             storage = self._storage()
-            if self._owner is not None and self._is_of_other_storage([self._owner]):
-                self._owner = self._others = None
             zero = self._family.zero
             cells = zero.copy() if storage is None else self._take_cells(storage, len(zero))
-            if self._owner is None:
+            if self._owner is None or self._is_of_other_storage([self._owner]):
+                self._others = None
                 self._cells = cells
                 self._owner = shard
             elif self._others is None:
@@ -393,11 +413,13 @@ class DistributionCell(Cell):
         return cells
 
     def _move_to(self, storage: Storage) -> None:
-        counts = self._read()
+        counts = self._added_up()
         self._cells = self._take_cells(storage, len(counts))
         for place, count in enumerate(counts):
             self._cells[place] = count
         self._owner, self._others = _Shard(storage), None
+        for place, exemplar in (self._exemplars or {}).items():
+            self._tell(storage.tell_exemplar, place, exemplar)
 
     def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
         made = self._family.make_exemplar(exemplar, amount)
@@ -415,11 +437,13 @@ class DistributionCell(Cell):
 
     def _read(self) -> list[float]:
         """Return the counts of the buckets, not cumulated, then the sum."""
-        owner, cells, others = self._owner, self._cells, self._others
+        owner = self._owner
         if owner is None or self._is_of_other_storage([owner]):
             return self._family.zero.copy()
+        return self._added_up()
+
+    def _added_up(self) -> list[float]:
+        cells, others = self._cells, self._others
         if others is None:
             return list(cells)
-        for more in list(others.values()):
-            cells = list(map(add, cells, more))
-        return list(cells)
+        return list(map(sum, zip(cells, *list(others.values()), strict=True)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-from prometheus_client import exposition as _upstream_text
+from prometheus_client.exposition import generate_latest as _upstream_text
 from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics import exposition as _upstream_openmetrics
+from prometheus_client.openmetrics.exposition import generate_latest as _upstream_openmetrics
+from prometheus_client.registry import RestrictedRegistry
 
 from vitalsign.metrics import openmetrics as _openmetrics
 from vitalsign.metrics import processes
@@ -25,13 +26,23 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["CONTENT_TYPE", "OPENMETRICS_CONTENT_TYPE", "generate_latest", "generate_openmetrics", "render"]
+__all__ = [
+    "CONTENT_TYPE",
+    "OPENMETRICS_CONTENT_TYPE",
+    "Escaping",
+    "generate_latest",
+    "generate_openmetrics",
+    "render",
+]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+Escaping = Literal["underscores", "allow-utf-8", "dots", "values"]
+"""How names past the letters that every Prometheus reads are written, in prometheus_client's words."""
 
-def generate_latest(registry: Any = REGISTRY) -> bytes:
+
+def generate_latest(registry: Any = REGISTRY, escaping: Escaping = "underscores") -> bytes:
     """
     Render *registry* in the Prometheus text format, byte for byte as prometheus_client does, many times faster.
 
@@ -40,21 +51,31 @@ def generate_latest(registry: Any = REGISTRY) -> bytes:
 
     Args:
         registry: A CollectorRegistry, or anything with a `collect()` like it.
+        escaping: How names past the letters that every Prometheus reads are written.
     """
-    return b"".join(render(registry))
+    return b"".join(render(registry, escaping=escaping))
 
 
-def generate_openmetrics(registry: Any = REGISTRY) -> bytes:
+def generate_openmetrics(registry: Any = REGISTRY, escaping: Escaping = "underscores", version: str = "1.0.0") -> bytes:
     """
-    Render *registry* in the OpenMetrics text format, version 1.0, as `generate_latest` does in the older one.
+    Render *registry* in the OpenMetrics text format, as `generate_latest` does in the older one.
 
     Args:
         registry: A CollectorRegistry, or anything with a `collect()` like it.
+        escaping: How names past the letters that every Prometheus reads are written.
+        version: Of OpenMetrics, for metrics of others: from 2.0.0 on, their native histograms are shown.
     """
-    return b"".join(render(registry, openmetrics=True))
+    return b"".join(render(registry, openmetrics=True, escaping=escaping, version=version))
 
 
-def render(registry: Any = REGISTRY, *, openmetrics: bool = False, deadline: float | None = None) -> Iterator[bytes]:
+def render(
+    registry: Any = REGISTRY,
+    *,
+    openmetrics: bool = False,
+    deadline: float | None = None,
+    escaping: Escaping = "underscores",
+    version: str = "1.0.0",
+) -> Iterator[bytes]:
     """
     Render *registry* piece by piece, for servers that send while they render; the pieces join to the whole page.
 
@@ -63,9 +84,11 @@ def render(registry: Any = REGISTRY, *, openmetrics: bool = False, deadline: flo
         openmetrics: Whether to write OpenMetrics in place of the Prometheus text format.
         deadline: Seconds after which a collector that has not answered is left out, logged once and counted; None
             waits for ever.
+        escaping: How names past the letters that every Prometheus reads are written.
+        version: Of OpenMetrics, for metrics of others: from 2.0.0 on, their native histograms are shown.
     """
     until = None if deadline is None else time.monotonic() + deadline
-    write = _write_openmetrics if openmetrics else _write_text
+    write = _openmetrics_writer(escaping, version) if openmetrics else _text_writer(escaping)
     for source in _sources(registry, until):
         try:
             metrics = _collect(source, until)
@@ -82,12 +105,19 @@ def render(registry: Any = REGISTRY, *, openmetrics: bool = False, deadline: flo
 
 
 def _sources(registry: Any, until: float | None) -> Iterable[Callable[[], Iterable[Metric]]]:
+    if isinstance(registry, RestrictedRegistry) and processes.is_shared(registry._registry):
+        return [_restricted(source, registry._name_set) for source in _sources(registry._registry, until)]
     collectors = collectors_of(registry)
     if collectors is None:
         return [registry.collect]
     info = registry.get_target_info()
     head = [lambda: [_target_info(info)]] if info else []
     return [*head, *processes.sources(registry, collectors, until)]
+
+
+def _restricted(source: Callable[[], Iterable[Metric]], names: set[str]) -> Callable[[], Iterable[Metric]]:
+    """Leave only the samples of these names, as prometheus_client's restricted registry does."""
+    return lambda: filter(None, (metric._restricted_metric(names) for metric in source()))  # type: ignore[no-untyped-call]
 
 
 def _collect(source: Callable[[], Iterable[Metric]], until: float | None) -> list[Metric]:
@@ -104,24 +134,43 @@ def _target_info(labels: dict[str, str]) -> Metric:
     return metric
 
 
-def _write_text(metric: Metric) -> Iterator[bytes]:
-    if _is_ours(metric):
-        yield from _text.write(metric.source, metric.children)
-    else:
-        yield _upstream_text.generate_latest(_Page(metric))
+def _text_writer(escaping: Escaping) -> Callable[[Metric], Iterator[bytes]]:
+    others = _given(escaping=(escaping, "underscores"))
+
+    def write(metric: Metric) -> Iterator[bytes]:
+        if _is_ours(metric, escaping):
+            yield from _text.write(metric.source, metric.children)
+        else:
+            yield _upstream_text(_Page(metric), **others)
+
+    return write
 
 
-def _write_openmetrics(metric: Metric) -> Iterator[bytes]:
-    if _is_ours(metric):
-        yield from _openmetrics.write(metric.source, metric.children)
-    else:
-        page: bytes = _upstream_openmetrics.generate_latest(_Page(metric))  # type: ignore[no-untyped-call]
-        yield page.removesuffix(END)
+def _openmetrics_writer(escaping: Escaping, version: str) -> Callable[[Metric], Iterator[bytes]]:
+    others = _given(escaping=(escaping, "underscores"), version=(version, "1.0.0"))
+
+    def write(metric: Metric) -> Iterator[bytes]:
+        if _is_ours(metric, escaping):
+            yield from _openmetrics.write(metric.source, metric.children)
+        else:
+            page: bytes = _upstream_openmetrics(_Page(metric), **others)  # type: ignore[no-untyped-call]
+            yield page.removesuffix(END)
+
+    return write
 
 
-def _is_ours(metric: Metric) -> TypeGuard[LazyMetric]:
-    """Tell whether we write the metric ourselves; names past the classic letters are left to prometheus_client."""
-    if not isinstance(metric, LazyMetric):
+def _given(**options: tuple[str, str]) -> dict[str, Any]:
+    """Keep what differs from its default: prometheus_client knows these options only since 0.23."""
+    return {name: value for name, (value, default) in options.items() if value != default}
+
+
+def _is_ours(metric: Metric, escaping: Escaping) -> TypeGuard[LazyMetric]:
+    """
+    Tell whether we write the metric ourselves.
+
+    Names past the classic letters are left to prometheus_client, and so is the escaping that changes classic ones.
+    """
+    if not isinstance(metric, LazyMetric) or escaping == "dots":
         return False
     spec = metric.source.spec
     return spec.is_classic and all(map(is_classic_label, _labels_besides(spec, metric.children)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.samples import Exemplar
 
 from vitalsign.exceptions import LabelError, MetricError
-from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, encodable
+from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, check_legacy, classic_label, encodable
 from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.registry import shared_name
 
@@ -34,6 +34,7 @@ class Family:
     """
 
     __slots__ = (
+        "__weakref__",
         "asks",
         "bounds",
         "children",
@@ -146,6 +147,8 @@ class Family:
         """
         Build an exemplar with the present time.
 
+        No format has a way to quote the names of its labels: other characters than letters, digits and _ become _.
+
         Raises:
             MetricError: A label is no text or reserved, or all together are longer than 128 characters.
         """
@@ -153,13 +156,15 @@ class Family:
             raise MetricError(f"Exemplar {labels!r} of {self.spec.name} must map strings to strings.")
         if any(name.startswith("__") or not name for name in labels):
             raise MetricError(f"Exemplar {labels!r} of {self.spec.name} has an empty or reserved label name.")
+        for name in labels:
+            check_legacy(f"Exemplar of {self.spec.name}: label name", name)
         length = sum(len(name) + len(text) for name, text in labels.items())
         if length > _EXEMPLAR_CHARACTERS:
             raise MetricError(
                 f"Exemplar labels of {self.spec.name} have {length} UTF-8 characters, "
                 f"exceeding the limit of {_EXEMPLAR_CHARACTERS}. Leave some out."
             )
-        return Exemplar({encodable(name): encodable(text) for name, text in labels.items()}, value, time.time())
+        return Exemplar({classic_label(name): encodable(text) for name, text in labels.items()}, value, time.time())
 
     def _is_full(self) -> bool:
         room = self.max_series + ((OVERFLOW,) * len(self.spec.labels) in self.children)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 from vitalsign.exceptions import MetricError
 from vitalsign.metrics.base import MAX_SERIES, OWN_MAX_SERIES, Instrument
 from vitalsign.metrics.catalogue import DEFAULT_BUCKETS, encodable, label_names
-from vitalsign.metrics.cells import CounterCell, DistributionCell
+from vitalsign.metrics.private import CounterNames, EnumNames, GaugeNames, HistogramNames, InfoNames, SummaryNames
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 from vitalsign.metrics.timing import ExceptionCounter, InProgress, timer
-from vitalsign.metrics.values import FactsCell, GaugeCell, ValueCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +33,7 @@ GaugeMode = Literal[
 _GAUGE_MODES = frozenset(get_args(GaugeMode))
 
 
-class Counter(Instrument, CounterCell):
+class Counter(Instrument, CounterNames):
     """
     Count what only goes up: requests, errors, bytes.
 
@@ -87,7 +86,7 @@ class Counter(Instrument, CounterCell):
         return ExceptionCounter(self, exception)
 
 
-class Gauge(Instrument, GaugeCell):
+class Gauge(Instrument, GaugeNames):
     """
     Report a value that goes up and down: a queue's depth, a temperature, requests in progress.
 
@@ -163,7 +162,7 @@ class Gauge(Instrument, GaugeCell):
         return timer(self)
 
 
-class Summary(Instrument, DistributionCell):
+class Summary(Instrument, SummaryNames):
     """Count observations and add them up: sizes, durations whose quantiles nobody asks for."""
 
     __slots__ = ()
@@ -190,7 +189,7 @@ class Summary(Instrument, DistributionCell):
         return timer(self)
 
 
-class Histogram(Instrument, DistributionCell):
+class Histogram(Instrument, HistogramNames):
     """
     Count observations in buckets, from which Prometheus computes quantiles over any set of instances.
 
@@ -247,7 +246,7 @@ class Histogram(Instrument, DistributionCell):
         return timer(self)
 
 
-class Info(Instrument, FactsCell):
+class Info(Instrument, InfoNames):
     """Tell facts as labels of a series whose value is 1: a build, a version, a target's metadata."""
 
     __slots__ = ()
@@ -285,7 +284,7 @@ class Info(Instrument, FactsCell):
         self._tell_facts(dict(zip(names, map(encodable, map(str, val.values())), strict=True)))
 
 
-class Enum(Instrument, ValueCell):
+class Enum(Instrument, EnumNames):
     """Tell which one of a set of states holds; the first one, until told otherwise."""
 
     __slots__ = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitalsign.metrics.samples import number, samples_of
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "braced",
     "bucket_lines",
+    "created_line",
     "escape",
     "exemplar_note",
     "fact_lines",
@@ -55,7 +56,7 @@ def _labels(child: Any) -> str:
     text = child._text
     if text is None:
         text = child._text = ",".join(_pairs(child))
-    return text if type(text) is str else text[-1]  # a histogram keeps them in parts, the last of which is the whole
+    return text if type(text) is str else text[2]  # a histogram's child keeps more than that
 
 
 def braced(child: Any) -> str:
@@ -75,6 +76,17 @@ def histogram_lines(source: Source, child: Any) -> str:
 def bucket_lines(source: Source, child: Any) -> list[str]:
     """Write the lines of a histogram's child one by one, without line ends, for what is to be added to each."""
     return histogram_lines(source, child).rstrip("\n").split("\n")
+
+
+def created_line(source: Source, child: Any) -> str:
+    """Write the line on a child's creation."""
+    text, created = child._text, child._created
+    if type(text) is _HistogramText and text.created == created:
+        return text.created_line
+    line = f"{source.spec.name}_created{braced(child)} {number(created)}\n"
+    if type(text) is _HistogramText:
+        child._text = text._replace(created=created, created_line=line)
+    return line
 
 
 def gauge_line(source: Source, child: Any) -> str:
@@ -105,6 +117,16 @@ def _braced_pairs(labels: Mapping[str, str]) -> str:
     return f"{{{pairs}}}" if pairs else ""
 
 
+class _HistogramText(NamedTuple):
+    """What a histogram's child keeps between scrapes: its labels in parts, and the line on its creation."""
+
+    before: str
+    after: str
+    whole: str
+    created: float
+    created_line: str
+
+
 class _HistogramPlan:
     """What all children of a histogram have in common on the page: the bounds, and where `le` stands in the labels."""
 
@@ -123,7 +145,7 @@ class _HistogramPlan:
         if seen[-1] >= 1_000_000:
             value = "%s"
             seen = tuple(number(float(each)) for each in seen)
-        before, after, whole = child._text or self._split_labels(child)
+        before, after, whole, _, _ = child._text or self._split_labels(child)
         name = self._name
         start, end = f"{name}_bucket{{{before}", f"{after}}} {value}\n"
         buckets = f"{start}{(end + start).join(self._bounds)}{end}" % seen
@@ -132,10 +154,10 @@ class _HistogramPlan:
             return f"{buckets}{name}_count{labels} {count}\n"
         return f"{buckets}{name}_count{labels} {count}\n{name}_sum{labels} {number(float(total))}\n"
 
-    def _split_labels(self, child: Any) -> tuple[str, str, str]:
+    def _split_labels(self, child: Any) -> _HistogramText:
         """Write a child's labels once: for its bucket lines, where % is doubled, and whole."""
         pairs = _pairs(child)
         before = "".join(f"{pair}," for pair in pairs[: self._before]).replace("%", "%%")
         after = "".join(f",{pair}" for pair in pairs[self._before :]).replace("%", "%%")
-        child._text = (before, after, ",".join(pairs))
+        child._text = _HistogramText(before, after, ",".join(pairs), -1.0, "")
         return child._text  # type: ignore[no-any-return]

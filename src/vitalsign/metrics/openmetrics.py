@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vitalsign.metrics.lines import (
     braced,
     bucket_lines,
+    created_line,
     escape,
     exemplar_note,
     fact_lines,
@@ -38,28 +39,28 @@ def write(source: Source, children: Sequence[Any]) -> Iterator[bytes]:
     yield from pieces(head, children, partial(_LINES[spec.kind], source))
 
 
-def _created(name: str, child: Any) -> str:
-    return f"{name}_created{braced(child)} {number(child._created)}\n" if shows_created() else ""
+def _created(source: Source, child: Any) -> str:
+    return created_line(source, child) if shows_created() else ""
 
 
 def _counter(source: Source, child: Any) -> str:
     name, exemplar = source.spec.name, child._exemplar
     note = exemplar_note(exemplar) if exemplar else ""
-    return f"{name}_total{braced(child)} {number(child._read())}{note}\n{_created(name, child)}"
+    return f"{name}_total{braced(child)} {number(child._read())}{note}\n{_created(source, child)}"
 
 
 def _summary(source: Source, child: Any) -> str:
-    return summary_lines(source, child) + _created(source.spec.name, child)
+    return summary_lines(source, child) + _created(source, child)
 
 
 def _histogram(source: Source, child: Any) -> str:
     exemplars = child._exemplars
     if not exemplars:
-        return histogram_lines(source, child) + _created(source.spec.name, child)
+        return histogram_lines(source, child) + _created(source, child)
     lines = bucket_lines(source, child)
     for place, exemplar in exemplars.items():
         lines[place] += exemplar_note(exemplar)
-    return "\n".join([*lines, _created(source.spec.name, child)])
+    return "\n".join([*lines, _created(source, child)])
 
 
 _LINES: dict[str, Callable[[Source, Any], str]] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import registry as _upstream
 
 from vitalsign.exceptions import DuplicateMetricError
 
@@ -22,7 +23,22 @@ __all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "name_re
 
 _log = logging.getLogger("vitalsign")
 _declaring = RLock()
+_DuplicateTimeseries: Any = getattr(_upstream, "DuplicateTimeseries", ValueError)  # new in 0.26
 _names: WeakKeyDictionary[CollectorRegistry, str] = WeakKeyDictionary({REGISTRY: ""})
+
+
+class DuplicateSeriesError(DuplicateMetricError, _DuplicateTimeseries):  # type: ignore[misc]  # found at run time
+    """
+    The error about a name that is taken, which is prometheus_client's error too.
+
+    Attributes:
+        duplicates: All names that are taken.
+    """
+
+    def __init__(self, message: str, *, name: str, existing: object, duplicates: set[str]) -> None:
+        super().__init__(message, name=name, existing=existing)
+        self.args = (message,)  # prometheus_client's class has put its own words before it
+        self.duplicates = duplicates
 
 
 def declare(spec: MetricSpec, registry: CollectorRegistry | None, make: Callable[[], Any], cls: type) -> Any:
@@ -98,8 +114,9 @@ def _clash(spec: MetricSpec, holders: dict[str, Any]) -> DuplicateMetricError:
     else:
         owner = str(held)
         fix = "The two would share series on the page; rename one."
-    return DuplicateMetricError(
+    return DuplicateSeriesError(
         f"Metric {spec} cannot be registered: the name {name!r} is taken by {owner}. {fix}",
         name=name,
         existing=holder,
+        duplicates=set(holders),
     )

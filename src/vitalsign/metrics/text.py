@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vitalsign.metrics.lines import braced, fact_lines, gauge_line, histogram_lines, pieces, summary_lines
+from vitalsign.metrics.lines import braced, created_line, fact_lines, gauge_line, histogram_lines, pieces, summary_lines
 from vitalsign.metrics.samples import number, shows_created
 
 if TYPE_CHECKING:
@@ -24,16 +24,12 @@ def write(source: Source, children: Sequence[Any]) -> Iterator[bytes]:
     if children and spec.kind in _DATED and shows_created():
         # This format has no place for the times of creation: they are a gauge of their own.
         name = f"{spec.name}_created"
-        yield from pieces(_head(name, spec.help, "gauge"), children, partial(_created, name))
+        yield from pieces(_head(name, spec.help, "gauge"), children, partial(created_line, source))
 
 
 def _head(name: str, text: str, kind: str) -> str:
     escaped = text.replace("\\", r"\\").replace("\n", r"\n")
     return f"# HELP {name} {escaped}\n# TYPE {name} {kind}\n"
-
-
-def _created(name: str, child: Any) -> str:
-    return f"{name}{braced(child)} {number(child._created)}\n"
 
 
 def _counter(source: Source, child: Any) -> str:

@@ -20,42 +20,49 @@ __all__ = ["FactsCell", "GaugeCell", "ValueCell"]
 class ValueCell(Cell):
     """A value that is set; the last write holds, whoever wrote it."""
 
-    __slots__ = ("_cells", "_home", "_value")
+    __slots__ = ("_cells", "_home", "_number")
 
     _cells: Cells  # where processes share metrics: the value, and when it was set
     _home: Storage | None  # where those lie
-    _value: float
+    _number: float
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
         super()._open(family, labelvalues)
         self._home = None
-        self._value = 0.0
+        self._number = 0.0
 
     def _put(self, value: float) -> None:
         with LOCK:
             storage = self._storage()
             if storage is None:
-                self._value = value
+                self._number = value
             else:
-                self._write(storage, value)
+                cells = self._cells_in(storage)
+                cells[0] = value
+                cells[1] = time.time()
 
     def _add(self, amount: float) -> None:
         with LOCK:
             storage = self._storage()
             if storage is None:
-                self._value += amount
+                self._number += amount
             else:
-                self._write(storage, amount + (self._cells[0] if self._home is storage else 0.0))
+                cells = self._cells_in(storage)
+                cells[0] += amount
+                cells[1] = time.time()
 
-    def _write(self, storage: Storage, value: float) -> None:
+    def _cells_in(self, storage: Storage) -> Cells:
         if self._home is not storage:
-            self._cells = self._take_cells(storage, 2)
-            self._home = storage
-        self._cells[0] = value
-        self._cells[1] = time.time()
+            taken = self._take_cells(storage, 2)
+            if self._home is not storage:  # no signal handler has come first
+                self._cells, self._home = taken, storage
+        return self._cells
 
     def _move_to(self, storage: Storage) -> None:
-        self._write(storage, self._value)
+        cells = self._cells_in(storage)
+        if self._number:  # a gauge that was never set has no time of it
+            cells[0] = self._number
+            cells[1] = time.time()
 
     def _time_of_write(self) -> float:
         """Return when the value was set, where processes share metrics; 0 if it never was."""
@@ -64,7 +71,7 @@ class ValueCell(Cell):
     def _read(self) -> float:
         storage = self._storage()
         if storage is None:
-            return float(self._value)
+            return float(self._number)
         return float(self._cells[0]) if self._home is storage else 0.0
 
 
@@ -85,7 +92,7 @@ class GaugeCell(ValueCell):
             self._refuse("inc")
         with LOCK:
             if cells._storage is None:
-                self._value += amount
+                self._number += amount
             else:
                 self._add(amount)
 
@@ -95,7 +102,7 @@ class GaugeCell(ValueCell):
             self._refuse("dec")
         with LOCK:
             if cells._storage is None:
-                self._value -= amount
+                self._number -= amount
             else:
                 self._add(-amount)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
-__all__ = ["configure", "from_environment", "sources"]
+__all__ = ["configure", "from_environment", "is_shared", "sources"]
 
 _DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
 _UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -71,31 +71,45 @@ def configure(
         registries: Further registries to share besides the default one, by a name that all workers give them.
 
     Raises:
-        ProcessesError: The directory cannot be used, or another one is in use already.
+        ProcessesError: The directory cannot be used, another one is in use already, or a name of a registry is taken.
     """
     global _sharing  # one for the process
     for name, registry in (registries or {}).items():
-        if not name:
-            raise ProcessesError("A shared registry needs a name: the empty one is the default registry's.")
-        name_registry(registry, name)
-        _named.add(registry)
-    if processes is None:
-        return
-    directory = Directory(processes, mode=mode, group=group)
+        _name(registry, name)
+    directory = None if processes is None else Directory(processes, mode=mode, group=group)
     if _sharing is not None:
-        if _sharing.directory.path.resolve() == directory.path.resolve():
-            return
-        raise ProcessesError(
-            f"This process shares its metrics in {str(_sharing.directory.path)!r} already, and cannot go on in "
-            f"{str(directory.path)!r}. Configure one directory for the service, before its first metric."
-        )
-    with cells.LOCK:
-        _sharing = _Sharing(directory)
-        for registry in list(_named):
-            for instrument in instruments_of(registry):
+        if directory is not None and directory.path.resolve() != _sharing.directory.path.resolve():
+            raise ProcessesError(
+                f"This process shares its metrics in {str(_sharing.directory.path)!r} already, and cannot go on in "
+                f"{str(directory.path)!r}. Configure one directory for the service, before its first metric."
+            )
+        with cells.LOCK:
+            _move(registries.values() if registries else (), _sharing.store, known_too=False)
+    elif directory is not None:
+        with cells.LOCK:
+            _sharing = _Sharing(directory)
+            _move(_named, _sharing.store, known_too=True)
+
+
+def _name(registry: CollectorRegistry, name: str) -> None:
+    if not name:
+        raise ProcessesError("A shared registry needs a name: the empty one is the default registry's.")
+    if shared_name(registry) not in (None, name):
+        raise ProcessesError(f"The registry to be shared as {name!r} is shared as {shared_name(registry)!r} already.")
+    if any(shared_name(other) == name for other in _named if other is not registry):
+        raise ProcessesError(f"Two registries cannot be shared as {name!r}. Give each a name of its own.")
+    name_registry(registry, name)
+    _named.add(registry)
+
+
+def _move(registries: Iterable[CollectorRegistry], store: Store, *, known_too: bool) -> None:
+    """Take along what has been counted so far; on registries that are shared already, only if they are *known_too*."""
+    for registry in list(registries):
+        for instrument in instruments_of(registry):
+            if known_too or not instrument._family.is_shared:
                 instrument._family.registry_name = shared_name(registry)
                 for child in instrument._children():
-                    child._move_to(_sharing.store)
+                    child._move_to(store)
 
 
 def from_environment() -> None:
@@ -110,6 +124,11 @@ def from_environment() -> None:
         path = os.path.join(upstream, "vitalsign")  # noqa: PTH118  # beside prometheus_client's own files
     if path:
         configure(processes=path)
+
+
+def is_shared(registry: Any) -> bool:
+    """Tell whether processes share the metrics of *registry*."""
+    return _sharing is not None and shared_name(registry) is not None
 
 
 def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> list[Callable[[], Iterable[Metric]]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitalsign.exceptions import ProcessesError
+from vitalsign.metrics.internal import internal_error
 
 try:
     import fcntl
@@ -22,14 +23,15 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ALIVE", "CELLS", "NAMES", "RETIRED", "Directory", "Lock", "boot_identity"]
+__all__ = ["ALIVE", "CELLS", "NAMES", "RETIRED", "TEMPORARY", "Directory", "Lock", "boot_identity", "open_file"]
 
 _log = logging.getLogger("vitalsign")
 
-ALIVE, CELLS, NAMES, WORKER = ".alive", ".cells", ".names", ".worker"
+ALIVE, CELLS, NAMES, TEMPORARY, WORKER = ".alive", ".cells", ".names", ".tmp", ".worker"
 RETIRED = "retired"
 _LOCK, _BOOT = "lock", "boot"
 _STRAY_AGE = 3600.0  # seconds
+_PROBE = 65_536  # bytes: room for one process
 
 
 class Lock:
@@ -40,9 +42,10 @@ class Lock:
 
     def let_go(self) -> None:
         """Close this process's copy of the descriptor; a forked child must, or it would keep its parent alive."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # a process that has become a daemon may have closed it
+                os.close(descriptor)
 
 
 class Directory:
@@ -50,8 +53,8 @@ class Directory:
     Where the workers of one service meet.
 
     Attributes:
-        path: The directory.
-        file_mode: Permissions of files in it.
+        path: The directory, absolute: the process may go to another one.
+        file_mode: Permissions of files in it; None leaves them to the umask.
     """
 
     def __init__(
@@ -70,8 +73,9 @@ class Directory:
         """
         if fcntl is None:
             raise ProcessesError("Sharing metrics between processes needs file locks, which this platform lacks.")
-        self.path = Path(path)
-        self.file_mode = 0o666 if mode is None else mode & 0o666
+        self.path = Path(path).absolute()
+        self.file_mode = None if mode is None else mode & 0o666
+        self._held: set[int] = set()  # descriptors of the directory's lock
         try:
             self._make(mode, group)
             self._clean()
@@ -92,20 +96,21 @@ class Directory:
 
         It gets its name once it is locked, or somebody could find it unlocked in between and take us for dead.
         """
-        temporary = self.path / f"{name}.tmp"
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.file_mode)
+        temporary = self.path / f"{name}{TEMPORARY}"
+        descriptor = open_file(temporary, os.O_RDONLY | os.O_CREAT | os.O_EXCL, self.file_mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             temporary.rename(self.path / f"{name}{ALIVE}")
         except OSError:
             os.close(descriptor)
+            temporary.unlink(missing_ok=True)
             raise
         return Lock(descriptor)
 
     def claim_worker(self) -> tuple[int, Lock]:
         """Claim the smallest number that no living worker has: a label for workers that stays bounded."""
         for number in itertools.count():
-            descriptor = os.open(self.path / f"{number}{WORKER}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self.file_mode)
+            descriptor = open_file(self.path / f"{number}{WORKER}", os.O_RDONLY | os.O_CREAT, self.file_mode)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -115,15 +120,27 @@ class Directory:
         raise OSError("no number is left for another worker")
 
     def names(self) -> list[str]:
-        """Return the names of all processes that have files here, in order of their start as far as it shows."""
-        return sorted(entry.name.removesuffix(ALIVE) for entry in os.scandir(self.path) if entry.name.endswith(ALIVE))
+        """
+        Return the names of all processes that have files here.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
+        return sorted(
+            entry.name.removesuffix(ALIVE)
+            for entry in os.scandir(self.path)
+            if entry.name.endswith(ALIVE) and entry.is_file(follow_symlinks=False)
+        )
 
     def is_alive(self, name: str) -> bool:
-        """Tell whether the process of this name holds its lock."""
+        """Tell whether the process of this name holds its lock; one that cannot be asked is taken for alive."""
         try:
-            descriptor = os.open(self.path / f"{name}{ALIVE}", os.O_RDWR | os.O_CLOEXEC)
+            descriptor = open_file(self.path / f"{name}{ALIVE}", os.O_RDONLY)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            internal_error("processes", error)
+            return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -134,17 +151,19 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Remove the files of one process; the one by which it is found goes last: dying here leaves no strays."""
-        for suffix in (CELLS, NAMES, ALIVE):
+        for suffix in (TEMPORARY, CELLS, NAMES, ALIVE):
             (self.path / f"{name}{suffix}").unlink(missing_ok=True)
 
     def remove_strays(self) -> None:
-        """Remove what a process left that died while it opened its files: old, and never found by anybody."""
+        """Remove what processes left that died before they could be found by anybody."""
         known = set(self.names())
         for entry in list(os.scandir(self.path)):
             name, suffix = os.path.splitext(entry.name)  # noqa: PTH122  # of an entry, not of a path
-            is_stray = suffix in (CELLS, NAMES) and name not in known
-            if is_stray and time.time() - entry.stat().st_mtime > _STRAY_AGE:
-                Path(entry.path).unlink(missing_ok=True)
+            if suffix not in (TEMPORARY, CELLS, NAMES) or name in known or not entry.is_file(follow_symlinks=False):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime > _STRAY_AGE:
+                    Path(entry.path).unlink()
 
     def mark_of_retired(self) -> tuple[int, int, int] | None:
         """Return what changes whenever the retired file does; None if there is none."""
@@ -153,6 +172,29 @@ class Directory:
         except FileNotFoundError:
             return None
         return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def replace(self, name: str, data: bytes) -> None:
+        """
+        Put a file with this content in the place of the one before, in one step.
+
+        Raises:
+            OSError: It cannot be written; the one before stays.
+        """
+        temporary = self.path / f"{name}{TEMPORARY}"
+        temporary.unlink(missing_ok=True)  # who died while writing it may have been another user
+        try:
+            descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file_mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            temporary.replace(self.path / name)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def let_go(self) -> None:
+        """Close the copies of the directory's lock that a forked child got of threads that it does not have."""
+        while self._held:
+            Lock(self._held.pop()).let_go()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -172,11 +214,15 @@ class Directory:
     @contextlib.contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
         # A descriptor of its own each time: locks belong to the open file, so threads exclude each other too.
-        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self.file_mode)
+        descriptor = open_file(self.path / _LOCK, os.O_RDONLY | os.O_CREAT, self.file_mode)
+        self._held.add(descriptor)
         try:
             fcntl.flock(descriptor, operation)
             yield
         finally:
+            # Not by closing: a child that was forked meanwhile has a copy, and would go on keeping the others out.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            self._held.discard(descriptor)
             os.close(descriptor)
 
     def _make(self, mode: int | None, group: str | int | None) -> None:
@@ -187,17 +233,18 @@ class Directory:
                 shutil.chown(self.path, group=group)
             if mode is not None:
                 self.path.chmod(mode | (0o2000 if group is not None else 0))
-        probe = self.path / f"{self.new_name()}.tmp"
-        probe.touch()
-        probe.unlink()
+        probe = self.path / f"{self.new_name()}{TEMPORARY}"
+        try:
+            probe.write_bytes(bytes(_PROBE))
+        finally:
+            probe.unlink(missing_ok=True)
 
     def _clean(self) -> None:
         """Start from nothing if all that is here belongs to an earlier boot; never while anybody lives."""
         boot = boot_identity()
         with self.folding(wait=True):
             marker = self.path / _BOOT
-            known = marker.read_text() if marker.exists() else None
-            if known == boot:
+            if marker.exists() and marker.read_bytes() == boot.encode():
                 return
             if any(map(self.is_alive, self.names())):
                 _log.warning(
@@ -206,9 +253,26 @@ class Directory:
                 )
                 return
             for entry in list(os.scandir(self.path)):
-                if entry.name.endswith((ALIVE, CELLS, NAMES, ".tmp")) or entry.name == RETIRED:
+                is_ours = entry.name.endswith((ALIVE, CELLS, NAMES, TEMPORARY)) or entry.name == RETIRED
+                if is_ours and not entry.is_dir(follow_symlinks=False):
                     Path(entry.path).unlink(missing_ok=True)
-            marker.write_text(boot)
+            self.replace(_BOOT, boot.encode())
+
+
+def open_file(path: Path, flags: int, mode: int | None = None) -> int:
+    """
+    Open a file of the directory; one that is made gets the permissions *mode*, whatever the umask.
+
+    What others have made is opened for reading only: a lock needs no more, and they may be other users.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666 if mode is None else mode)
+    if mode is not None and flags & os.O_CREAT:
+        with contextlib.suppress(PermissionError):  # it was there, and is another user's
+            os.fchmod(descriptor, mode)
+    return descriptor
 
 
 def boot_identity() -> str:

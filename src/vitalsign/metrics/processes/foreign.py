@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from vitalsign.metrics.base import Instrument
 
@@ -40,9 +39,16 @@ def foreign_sources(collectors: Iterable[Any], view: View) -> list[Callable[[], 
         elif upstream_path is None or not isinstance(collector, MetricWrapperBase):
             found.append(collector.collect)
     if upstream_path is not None:
-        upstream: Any = MultiProcessCollector
-        found.append(upstream(None, upstream_path).collect)
+        found.append(lambda: _upstream_metrics(upstream_path))
     return found
+
+
+def _upstream_metrics(path: str) -> Iterable[Metric]:
+    from prometheus_client.multiprocess import MultiProcessCollector  # only for those who use it
+
+    upstream: Any = MultiProcessCollector
+    metrics: Iterable[Metric] = upstream(None, path).collect()
+    return metrics
 
 
 def _process_metrics(view: View) -> list[Metric]:

@@ -6,6 +6,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
@@ -38,9 +39,14 @@ class Freshness:
     def _run(self) -> None:
         pause = threading.Event()
         while True:
-            for gauge in list(self.gauges):
-                try:
-                    gauge._read()  # which writes the value down for the others
-                except Exception as error:  # noqa: BLE001  # the function is the host's own
-                    internal_error("gauge function", error)
+            self._ask_all()
             pause.wait(INTERVAL)
+
+    def _ask_all(self) -> None:
+        with LOCK:  # under which gauges are added
+            gauges = list(self.gauges)
+        for gauge in gauges:
+            try:
+                gauge._read()  # which writes the value down for the others
+            except Exception as error:  # noqa: BLE001  # the function is the host's own
+                internal_error("gauge function", error)

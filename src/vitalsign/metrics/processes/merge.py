@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vitalsign.metrics.catalogue import OVERFLOW
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from prometheus_client.samples import Exemplar
 
@@ -50,35 +50,49 @@ class Series:
     def _exemplar(self) -> Exemplar | None:
         return (self._exemplars or {}).get(0)
 
+    def take(self, other: Series, join: Callable[[Any, Any], Any]) -> None:
+        """Take over what *other* has."""
+        self.numbers = other.numbers if self.numbers is None else join(self.numbers, other.numbers)
+        self.stamp = max(self.stamp, other.stamp)
+        self._created = min(self._created or other._created, other._created)
+        if other._exemplars:
+            self._exemplars = _latest(self._exemplars or {}, other._exemplars)
+
     def _read(self) -> Any:
         return list(self.numbers) if self._family.reads_lists else self.numbers[0]
 
 
 class MergedFamily:
     """
-    One metric over all processes, made anew at each scrape; what is costly to write is kept from one to the next.
+    One metric over all processes, as one scrape sees it.
 
     Attributes:
-        spec: As this process, or the newest that has declared it, describes it; with a label `pid` where each process
-            has a series of its own.
+        declared: As this process, or another that has declared it, describes it.
+        spec: The same; with a label `pid` where each process has a series of its own.
         plan: Kept by the page.
+        series: By label values.
     """
 
-    def __init__(self, spec: MetricSpec, max_series: int) -> None:
+    def __init__(self, spec: MetricSpec, max_series: int, before: MergedFamily | None = None) -> None:
+        """
+        Begin with nothing.
+
+        Args:
+            spec: The description.
+            max_series: Label sets before further ones are put together.
+            before: The same metric at the scrape before; what was costly to write is taken over from it.
+        """
         self.declared = spec
-        self.per_process = spec.kind == "gauge" and spec.mode.removeprefix("live") == "all"
+        # A host that has a label of that name tells its processes apart by itself.
+        self.per_process = spec.kind == "gauge" and spec.mode.removeprefix("live") == "all" and "pid" not in spec.labels
         self.spec = replace(spec, labels=(*spec.labels, "pid")) if self.per_process else spec
-        self.plan: Any = None
         self.reads_lists = spec.kind in ("histogram", "summary")
         self.width = width_of(spec)
         self.max_series = max_series
-        self._kept: dict[tuple[str, ...], Series] = {}
+        self.plan: Any = before.plan if before is not None else None
         self.series: dict[tuple[str, ...], Series] = {}
-        self._combine = _COMBINE.get(spec.mode.removeprefix("live")) if spec.kind == "gauge" else None
-
-    def begin(self) -> None:
-        """Start a scrape."""
-        self._kept, self.series = self.series, {}
+        self._before = before.series if before is not None else {}
+        self._join = _joining(spec)
 
     def add(
         self,
@@ -94,10 +108,9 @@ class MergedFamily:
         series = self.series.get(key)
         if series is None:
             series = self._new(key)
-        if series.numbers is None:
             series.numbers, series._created = numbers, created
         else:
-            self._join(series, numbers)
+            series.numbers = self._join(series.numbers, numbers)
             if 0.0 < created < series._created:
                 series._created = created
         if exemplars:
@@ -109,24 +122,50 @@ class MergedFamily:
         if series.numbers is None or stamp >= series.stamp:
             series.numbers, series.stamp = [facts], stamp
 
+    def add_all(self, other: MergedFamily) -> None:
+        """Add what another sum of the same shape has."""
+        for labels, series in other.series.items():
+            if self.spec.kind == "info":
+                self.add_facts(labels, series.numbers[0], series.stamp)
+            else:
+                self.add(labels, series.numbers, created=series._created, exemplars=series._exemplars)
+
+    def bound(self) -> None:
+        """
+        Put together what is past `max_series`.
+
+        The oldest stay, by their own account: whoever adds up, and in whatever order, the same ones do.
+        """
+        self._before = {}
+        overflow = (OVERFLOW,) * len(self.spec.labels)
+        surplus = len(self.series) - (overflow in self.series) - self.max_series
+        if surplus <= 0 or not self.spec.labels:
+            return
+        by_age = sorted(self.series.keys() - {overflow}, key=lambda key: (self.series[key]._created, key))
+        together = self.series.get(overflow) or self._new(overflow)
+        for key in by_age[-surplus:]:
+            together.take(self.series.pop(key), self._join)
+
     def _new(self, key: tuple[str, ...]) -> Series:
-        if self.spec.labels and len(self.series) >= self.max_series:
-            key = (OVERFLOW,) * len(key)
-            if key in self.series:
-                return self.series[key]
-        series = self._kept.get(key) or Series(self, key)
-        series.numbers = series._exemplars = None
-        self.series[key] = series
+        series = self.series[key] = Series(self, key)
+        before = self._before.get(key)
+        if before is not None:
+            series._text = before._text
         return series
 
-    def _join(self, series: Series, numbers: list[float]) -> None:
-        kind = self.spec.kind
-        if kind == "gauge" and self._combine is not None:
-            series.numbers = self._combine(series.numbers, numbers)
-        elif kind in ("gauge", "stateset"):
-            series.numbers = _most_recent(series.numbers, numbers)
-        else:
-            series.numbers = list(map(add, series.numbers, numbers))
+
+def _joining(spec: MetricSpec) -> Callable[[Any, Any], Any]:
+    if spec.kind == "gauge":
+        return _COMBINE.get(spec.mode.removeprefix("live"), _most_recent)
+    return {"stateset": _most_recent, "info": _other}.get(spec.kind, _total)
+
+
+def _other(_: Any, other: Any) -> Any:
+    return other
+
+
+def _total(one: list[float], other: list[float]) -> list[float]:
+    return list(map(add, one, other))
 
 
 def _most_recent(one: list[float], other: list[float]) -> list[float]:
@@ -150,7 +189,7 @@ def _extreme(choose: Any) -> Any:
     return combine
 
 
-_COMBINE = {"sum": _sum, "min": _extreme(min), "max": _extreme(max)}
+_COMBINE: dict[str, Callable[[Any, Any], Any]] = {"sum": _sum, "min": _extreme(min), "max": _extreme(max)}
 
 
 def _latest(known: Mapping[int, Exemplar], more: Mapping[int, Exemplar]) -> dict[int, Exemplar]:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from prometheus_client.samples import Exemplar
-
 from vitalsign.metrics.internal import internal_error
 from vitalsign.metrics.processes.directory import RETIRED
 from vitalsign.metrics.processes.merge import MergedFamily
-from vitalsign.metrics.processes.reader import ProcessFiles, spec_from
+from vitalsign.metrics.processes.told import exemplar_from, labels_from, numbers_from, spec_from, texts_from
 
 if TYPE_CHECKING:
+    from prometheus_client.samples import Exemplar
+
     from vitalsign.metrics.catalogue import MetricSpec
     from vitalsign.metrics.processes.directory import Directory
+    from vitalsign.metrics.processes.reader import ProcessFiles, ToldFamily
 
-__all__ = ["Retired", "add_files", "fold", "shape_of"]
-
-_NO_STAMP = 0
+__all__ = ["Retired", "add_told", "fold", "outlives", "shape_of"]
 
 
 class Retired:
@@ -47,22 +45,25 @@ class Retired:
 
     @classmethod
     def load(cls, directory: Directory) -> Retired:
-        """Read the file; one that cannot be understood is put aside, reported and counted."""
+        """
+        Read the file; nothing is retired if there is none.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It cannot be understood.
+        """
         retired = cls()
-        path = directory.path / RETIRED
         try:
-            data = path.read_bytes()
+            data = (directory.path / RETIRED).read_bytes()
         except FileNotFoundError:
             return retired
+        checksum, _, text = data.partition(b" ")
         try:
-            checksum, _, text = data.partition(b" ")
             if int(checksum, 16) != crc32(text):
                 raise ValueError("its checksum is wrong")  # noqa: TRY301  # it ends with the other ways to be broken
             retired._take(json.loads(text))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            internal_error("processes", ValueError(f"{path} is broken and is put aside: {error}"))
-            path.replace(path.with_suffix(".broken"))
-            return cls()
+        except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            raise ValueError(f"{directory.path / RETIRED} is broken: {error!r}") from error
         return retired
 
     def save(self, directory: Directory) -> None:
@@ -90,23 +91,24 @@ class Retired:
             },
             separators=(",", ":"),
         ).encode("ascii")
-        temporary = directory.path / f"{RETIRED}.tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, directory.file_mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(b"%08x %s" % (crc32(text), text))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(directory.path / RETIRED)
+        # Not forced to the disk: if the machine ends, so does what the file is about.
+        directory.replace(RETIRED, b"%08x %s" % (crc32(text), text))
 
     def _take(self, told: dict[str, Any]) -> None:
         self.swallowed = set(told["swallowed"])
         for each in told["families"]:
-            family = self.family(each["registry"], spec_from(each["spec"]), int(each["max_series"]))
+            spec = spec_from(each["spec"])
+            family = self.family(str(each["registry"]), spec, int(each["max_series"]))
             for labels, numbers, created, stamp, exemplars in each["children"]:
-                if family.spec.kind == "info":
-                    family.add_facts(tuple(labels), dict(numbers[0]), stamp)
+                key = labels_from(labels, spec)
+                if spec.kind == "info":
+                    family.add_facts(key, texts_from(numbers[0]), float(stamp))
                 else:
-                    family.add(tuple(labels), numbers, created=created, exemplars=_exemplars(exemplars))
+                    told_exemplars = {
+                        int(place): exemplar_from(int(place), exemplar, spec) for place, exemplar in exemplars.items()
+                    }
+                    counted = numbers_from(numbers, family.width)
+                    family.add(key, counted, created=float(created), exemplars=told_exemplars)
 
 
 def fold(directory: Directory, ended: list[ProcessFiles]) -> None:
@@ -120,7 +122,7 @@ def fold(directory: Directory, ended: list[ProcessFiles]) -> None:
         OSError: The file cannot be written; nothing has changed then.
     """
     present = set(directory.names())
-    retired = Retired.load(directory)
+    retired = _load_or_set_aside(directory)
     retired.swallowed &= present  # who has no files left need not be remembered
     for files in ended:
         if files.name in present - retired.swallowed:  # or another process has been faster
@@ -129,16 +131,28 @@ def fold(directory: Directory, ended: list[ProcessFiles]) -> None:
             except OSError as error:
                 internal_error("processes", error)
                 continue
-            add_files(retired, files)
+            _add_files(retired, files)
             retired.swallowed.add(files.name)
     if retired.swallowed:
+        for family in retired.families.values():
+            family.bound()
         retired.save(directory)
     for name in retired.swallowed:
         directory.remove(name)
     directory.remove_strays()
 
 
-def add_files(retired: Retired, files: ProcessFiles) -> None:
+def _load_or_set_aside(directory: Directory) -> Retired:
+    try:
+        return Retired.load(directory)
+    except ValueError as error:
+        internal_error("processes", error)
+        path = directory.path / RETIRED
+        path.replace(path.with_suffix(".broken"))
+        return Retired()
+
+
+def _add_files(retired: Retired, files: ProcessFiles) -> None:
     """Add what is kept of a process that has ended: not what told of itself while it lived."""
     for told in files.families.values():
         if outlives(told.spec):
@@ -153,7 +167,7 @@ def outlives(spec: MetricSpec) -> bool:
     return spec.kind != "stateset"
 
 
-def add_told(family: MergedFamily, files: ProcessFiles, told: Any) -> None:
+def add_told(family: MergedFamily, files: ProcessFiles, told: ToldFamily) -> None:
     """Add all that one process has for a metric."""
     for child in told.children.values():
         if family.spec.kind == "info":
@@ -165,17 +179,13 @@ def add_told(family: MergedFamily, files: ProcessFiles, told: Any) -> None:
             files.numbers(child, family.width),
             created=child.created,
             pid=files.pid,
-            exemplars=_exemplars(child.exemplars),
+            exemplars=child.exemplars,
         )
 
 
 def shape_of(spec: MetricSpec) -> MetricSpec:
     """Return what tells two metrics apart: neither the help text nor the mode does."""
     return replace(spec, help="", mode="")
-
-
-def _exemplars(told: Any) -> dict[int, Exemplar] | None:
-    return {int(place): Exemplar(*exemplar) for place, exemplar in told.items()} if told else None
 
 
 def _plain(exemplars: dict[int, Exemplar] | None) -> dict[int, tuple[Any, ...]]:
