@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [row for row in all_rows() if fnmatch(row.key, options.only)]
     if not rows:
         parser.error(f"no row matches {options.only!r}; there are {', '.join(row.key for row in all_rows())}")
+    if find_spec("vitalsign") is None:
+        parser.error("vitalsign itself is not installed; run `pip install .` first")
 
     run = {"rounds": 1 if options.short else _ROUNDS, "short": options.short}
     machine = Machine.present()

@@ -10,8 +10,8 @@ from benchmarks.rows import SECONDS, Row, Target, beside
 
 __all__ = ["rows"]
 
-_CALLS = 100_000
-_REPEATS = 5
+_CALLS = 5_000
+_REPEATS = 100
 _FIRST_BUCKET = 0.003
 _LAST_BUCKET = 9.0
 

@@ -54,11 +54,25 @@ class Outcome:
         """The peer with the smallest median, if any is installed."""
         return min((each for each in self.figures[1:] if each.samples), key=lambda each: each.median, default=None)
 
+    def ratio(self, peer: Figures) -> float | None:
+        """
+        Return how many times less ours is: the median over the rounds, each compared with itself.
+
+        A machine that changes its speed from round to round, as a busy one does, moves this less than the medians.
+
+        Returns:
+            None where one of the two figures is nothing, or missing.
+        """
+        pairs = list(zip(self.ours.samples, peer.samples, strict=False))
+        return median(theirs / ours for ours, theirs in pairs) if pairs and min(map(min, pairs)) > 0 else None
+
     @property
     def is_met(self) -> bool | None:
-        """Whether our median reaches the target; None where that cannot be said or is not asked."""
+        """Whether our figures reach the target; None where that cannot be said or is not asked."""
         peer = self.best_peer
-        return self.row.target.is_met(self.ours.median, peer.median if peer else None)
+        if peer is None:
+            return self.row.target.is_met(self.ours.median)
+        return self.row.target.is_met(self.ours.median, peer.median, self.ratio(peer))
 
 
 def measure(row: Row, *, rounds: int, short: bool) -> Outcome:

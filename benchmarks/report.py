@@ -93,7 +93,7 @@ def _contender(outcome: Outcome, figures: Figures) -> dict[str, Any]:
             "median": figures.median,
             "min": min(figures.samples),
             "max": max(figures.samples),
-            "ratio": _ratio(outcome.ours, figures),
+            "ratio": outcome.ratio(figures),
             "samples": figures.samples,
         }
     return shown
@@ -116,12 +116,7 @@ def _lines(outcome: Outcome, short: bool) -> Iterator[tuple[str, ...]]:
 def _peer(outcome: Outcome, peer: Figures) -> tuple[str, str]:
     if peer.is_missing:
         return f"{peer.name}: not installed", ""
-    return f"{peer.name} {_shown(peer, outcome.row.unit)}", _times(_ratio(outcome.ours, peer))
-
-
-def _ratio(ours: Figures, peer: Figures) -> float | None:
-    """Return how many times less ours is; None where one of the two is nothing."""
-    return peer.median / ours.median if ours.median > 0 and peer.median > 0 else None
+    return f"{peer.name} {_shown(peer, outcome.row.unit)}", _times(outcome.ratio(peer))
 
 
 def _times(ratio: float | None) -> str:

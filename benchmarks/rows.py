@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ class Contender:
     One library in one row.
 
     Attributes:
-        name: As shown; the import name.
+        name: As shown; of a library, the name that it is imported by.
         distribution: What pip installs; the contender is reported as missing when it is not there. Empty for a
             yardstick that needs none.
         measure: Take one figure, in the row's unit, from start to end in a fresh process: import the library, set up,
@@ -42,10 +42,10 @@ class Contender:
 @dataclass(frozen=True)
 class Target:
     """
-    What our median must reach; a condition that is not given is not asked.
+    What our figure must reach; a condition that is not given is not asked.
 
     Attributes:
-        factor: Times smaller than the best peer's median.
+        factor: Times less than the best peer, round by round.
         limit: At most this, in the row's unit.
         surplus: At most this more than the best peer's median, in the row's unit.
     """
@@ -54,20 +54,19 @@ class Target:
     limit: float | None = None
     surplus: float | None = None
 
-    def is_met(self, ours: float, peer: float | None) -> bool | None:
+    def is_met(self, ours: float, peer: float | None = None, ratio: float | None = None) -> bool | None:
         """
-        Tell whether *ours* is good enough.
+        Tell whether our median is good enough, beside the best peer's median and how many times less ours is.
 
         Returns:
-            None if nothing is asked, or if what is asked needs a peer and there is none.
+            None if nothing is asked, or if what is asked needs what is not given.
         """
-        bounds = [] if self.limit is None else [self.limit]
-        if self.factor is not None or self.surplus is not None:
-            if peer is None:
-                return None
-            bounds += [] if self.factor is None else [peer / self.factor]
-            bounds += [] if self.surplus is None else [peer + self.surplus]
-        return all(ours <= bound for bound in bounds) if bounds else None
+        verdicts: list[bool | None] = [] if self.limit is None else [ours <= self.limit]
+        if self.factor is not None:
+            verdicts.append(None if ratio is None else ratio >= self.factor)
+        if self.surplus is not None:
+            verdicts.append(None if peer is None else ours <= peer + self.surplus)
+        return all(verdicts) if verdicts and None not in verdicts else None
 
 
 STATED = Target()
@@ -90,7 +89,7 @@ class Row:
     title: str
     unit: str
     contenders: tuple[Contender, ...]
-    target: Target = field(default=STATED)
+    target: Target = STATED
 
 
 def beside(measure: Callable[[str, bool], float]) -> tuple[Contender, ...]:

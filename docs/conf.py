@@ -23,7 +23,10 @@ exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [
     # Types of other libraries: links to them would need their inventories, and so the internet, at each build.
-    ("py:class", r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Route"),
+    (
+        "py:class",
+        r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Route",
+    ),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     ("py:class", r"(.+\.)?(_F|Counts|Decorated|Decorator|GaugeMode|Labels|Observes|Sets|UpAndDown)"),
     # What methods return to be used at once, as the line that returns it says.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["forked", "run_script"]
+
+PATIENCE = 60.0  # seconds
 
 Result = TypeVar("Result")
 
@@ -33,18 +37,27 @@ def forked(work: Callable[[], Result]) -> Result:
         finally:
             os._exit(status)
     os.close(writing)
+    has_answered = bool(select.select([reading], [], [], PATIENCE)[0])
+    if not has_answered:
+        os.kill(pid, signal.SIGKILL)
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     _, status = os.waitpid(pid, 0)
+    assert has_answered, "the forked child hangs"
     assert status == 0, f"the child ended with status {status}; its traceback is on stderr"
     result: Result = pickle.loads(answer)
     return result
 
 
-def run_script(script: str, *arguments: str, timeout: float = 60) -> str:
-    """Run *script* in a Python of its own, and return what it printed, errors too."""
+def run_script(script: str, *arguments: str, timeout: float = PATIENCE) -> str:
+    """
+    Run *script* in a Python of its own, and return what it printed, errors too.
+
+    Coverage is not measured there: its locks do not survive a fork while other threads run.
+    """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), *arguments],
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -51,7 +51,6 @@ TYPES_FROM = {"prometheus_client", "typing_extensions"}
 LIBRARY_OF = {
     "vitalsign.asgi": "starlette",
     "vitalsign._http_app": "starlette",
-    "vitalsign.testing": "pytest",
 }
 """The one further library that a module, and what lies below it, is for."""
 
@@ -130,7 +129,7 @@ def level_of(part: str) -> int | None:
 
 def why_not_ours(part: str, level: int, imported: Import) -> str | None:
     """Say why a part of the package on *level* may not import another of its modules; None if it may."""
-    target = imported.target.split(".")[1]
+    target = imported.target.partition(".")[2].partition(".")[0]
     below = level_of(target)
     if below is None:  # a name of the root
         return None if level > ROOT_LEVEL else "the root imports this level: import from the module that holds it"
@@ -179,6 +178,7 @@ def test_imports_point_down_only(module):
         ("vitalsign.collectors.queue", "import redis"),
         ("vitalsign.health._runner", "from vitalsign.asgi import metrics_app"),
         ("vitalsign.asgi", "from vitalsign.exporter import start_exporter"),
+        ("vitalsign.metrics.cells", "import vitalsign"),
         ("vitalsign.metrics.cells", "from vitalsign import Counter"),
         ("vitalsign.metrics.cells", "if TYPE_CHECKING:\n    import httpx"),
         ("vitalsign.wsgi", "import starlette"),

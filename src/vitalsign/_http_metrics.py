@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitalsign.exceptions import DuplicateMetricError
 from vitalsign.metrics import Counter, Gauge, Histogram
+from vitalsign.metrics.instruments import OWN_MAX_SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +26,6 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 
 SIZE_BUCKETS = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)
 """Bytes: 256 B to 16 MiB by factors of 4."""
-
-MAX_SERIES = 2_000  # label sets of each metric
 
 
 class Recording(NamedTuple):
@@ -82,7 +81,7 @@ class HttpMetrics:
             DuplicateMetricError: One of the names is taken by another library, or with other buckets.
         """
         route = ("method", "endpoint")
-        common: dict[str, Any] = {"namespace": namespace, "registry": registry, "max_series": MAX_SERIES}
+        common: dict[str, Any] = {"namespace": namespace, "registry": registry, "max_series": OWN_MAX_SERIES}
         self._group_status = group_status
         try:
             self.requests = Counter(

@@ -78,8 +78,15 @@ def negotiate(method: str, headers: Iterable[tuple[bytes, bytes]], query: bytes)
     return PageRequest(chosen, _chooses_gzip(_joined(listed, b"accept-encoding")), frozenset(names))
 
 
-def render(registry: CollectorRegistry, request: PageRequest) -> Page:
-    """Render what *request* asks for; this can take long and is for a thread of its own."""
+def render(registry: CollectorRegistry, request: PageRequest, deadline: float | None = None) -> Page:
+    """
+    Render what *request* asks for; this can take long and is for a thread of its own.
+
+    Args:
+        registry: What is rendered.
+        request: What is asked for.
+        deadline: Seconds after which a collector that has not answered is left out.
+    """
     source = registry.restricted_registry(request.names) if request.names else registry
     if request.format == "openmetrics":
         body, content_type = generate_openmetrics(source), OPENMETRICS_CONTENT_TYPE

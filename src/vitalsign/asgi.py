@@ -89,11 +89,13 @@ class MetricsMiddleware:
         if scope["type"] != "http" or self._mark in scope or (self._excludes is not None and self._excludes(scope)):
             await self.app(scope, receive, send)
             return
+        exchange = None
         try:
             scope[self._mark] = True
             exchange = _Exchange(self._recorder, scope, receive, send)
         except Exception as error:  # noqa: BLE001  # nothing of ours may keep a request from its answer
             internal_error(_WHERE, error)
+        if exchange is None:
             await self.app(scope, receive, send)
             return
         try:

@@ -34,7 +34,7 @@ class DuplicateMetricError(MetricError):
 
     Attributes:
         name: The name that is taken.
-        existing: What holds the name: the earlier metric, or None if another library registered it.
+        existing: What holds the name: the earlier metric, or another library's collector.
     """
 
     def __init__(self, message: str, *, name: str, existing: object = None) -> None:

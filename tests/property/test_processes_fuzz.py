@@ -229,7 +229,7 @@ RETIRED = st.fixed_dictionaries(
 @SETTINGS
 @given(told=RETIRED | ANY)
 def test_retired_counts_that_nobody_writes_never_break_a_scrape(told: Any) -> None:
-    """A retired file whose sum is right and whose content is nonsense is put aside, or taken as far as it makes sense."""
+    """A retired file whose sum is right and whose content is nonsense is put aside, or taken where it makes sense."""
     failures = Failures()
     with tempfile.TemporaryDirectory() as temporary:
         scene = Scene(Path(temporary) / "shared")

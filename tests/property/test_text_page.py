@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 from unittest import mock
 
 import prometheus_client
+import pytest
 from hypothesis import example, given
 from prometheus_client import CollectorRegistry
 from prometheus_client.utils import floatToGoString
@@ -13,6 +15,11 @@ from prometheus_client.utils import floatToGoString
 import vitalsign
 from tests.strategies import declarations, label_values, numbers
 from vitalsign.metrics.samples import number
+
+needs_mended_numbers = pytest.mark.skipif(
+    floatToGoString(1e10) != "1e+10",
+    reason=f"prometheus_client {version('prometheus_client')} prints 1e+10 as {floatToGoString(1e10)}",
+)
 
 
 def build(library: Any, declared: list[dict[str, Any]]) -> CollectorRegistry:
@@ -29,6 +36,7 @@ def build(library: Any, declared: list[dict[str, Any]]) -> CollectorRegistry:
     return registry
 
 
+@needs_mended_numbers
 @given(declarations())
 def test_page_equals_prometheus_clients_byte_for_byte(declared: list[dict[str, Any]]) -> None:
     """Ours written by us, ours written by prometheus_client and theirs are one and the same page."""
@@ -40,6 +48,7 @@ def test_page_equals_prometheus_clients_byte_for_byte(declared: list[dict[str, A
     assert vitalsign.generate_latest(theirs) == page
 
 
+@needs_mended_numbers
 @given(declarations())
 def test_page_without_created_series_equals_prometheus_clients(declared: list[dict[str, Any]]) -> None:
     """The host's switch for `_created` series holds for ours too."""
@@ -59,6 +68,7 @@ def test_openmetrics_by_prometheus_client_equals_its_own(declared: list[dict[str
     assert generate_latest(build(vitalsign, declared)) == generate_latest(build(prometheus_client, declared))
 
 
+@needs_mended_numbers
 @given(numbers)
 @example(1_000_000.0)
 @example(123456.0)

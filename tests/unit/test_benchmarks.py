@@ -98,20 +98,27 @@ def test_row_is_judged_against_the_best_peer():
     """The best peer stands on the row's line and decides; further ones follow, missing ones last."""
     several = outcome(
         figures("vitalsign", 3e-6, 2e-6, 4e-6),
-        figures("slow", 9e-5),
+        figures("slow", 90e-6, 60e-6, 120e-6),
         figures("absent"),
-        figures("quick", 15e-6, 14e-6, 16e-6),
+        figures("quick", 15e-6, 10e-6, 20e-6),
         target=Target(limit=6e-6, factor=6),
     )
     assert table_lines(several) == [
-        "| what it does | 3.00 µs (2.00 to 4.00) | quick 15.0 µs (14.0 to 16.0) | 5.00x | 6x, at most 6 µs | **no** |",
-        "|  |  | slow 90.0 µs (90.0 to 90.0) | 30.0x |  |  |",
+        "| what it does | 3.00 µs (2.00 to 4.00) | quick 15.0 µs (10.0 to 20.0) | 5.00x | 6x, at most 6 µs | **no** |",
+        "|  |  | slow 90.0 µs (60.0 to 120.0) | 30.0x |  |  |",
         "|  |  | absent: not installed |  |  |  |",
     ]
     shown = row_as_json(several)
     assert shown["is_met"] is False
     assert shown["contenders"][0]["samples"] == [3e-6, 2e-6, 4e-6]
     assert [each.get("ratio") for each in shown["contenders"]] == pytest.approx([1, 30, None, 5])
+
+
+def test_ratio_compares_each_round_with_itself():
+    """A machine that is slow in some rounds, for both contenders, does not move the ratio."""
+    ours, peer = figures("vitalsign", 1.0, 2.0, 1.0, 1.0, 2.0), figures("peer", 3.0, 6.0, 6.0, 3.0, 6.0)
+    assert peer.median / ours.median == 6
+    assert outcome(ours, peer).ratio(peer) == 3
 
 
 def test_nothing_has_no_ratio():
@@ -121,19 +128,20 @@ def test_nothing_has_no_ratio():
 
 
 @pytest.mark.parametrize(
-    ("target", "ours", "peer", "verdict"),
+    ("target", "ours", "peer", "ratio", "verdict"),
     [
-        (STATED, 1.0, 1.0, None),
-        (Target(factor=2), 1.0, 2.0, True),
-        (Target(factor=2), 1.1, 2.0, False),
-        (Target(factor=2), 1.0, None, None),
-        (Target(surplus=0.5), 1.5, 1.0, True),
-        (Target(surplus=0.5), 1.6, 1.0, False),
-        (Target(limit=3.0), 3.0, None, True),
-        (Target(limit=3.0), 3.1, None, False),
-        (Target(limit=3.0, factor=2), 3.0, 5.0, False),
+        (STATED, 1.0, 1.0, 1.0, None),
+        (Target(factor=2), 1.0, 2.0, 2.0, True),
+        (Target(factor=2), 1.0, 2.0, 1.9, False),
+        (Target(factor=2), 1.0, None, None, None),
+        (Target(surplus=0.5), 1.5, 1.0, None, True),
+        (Target(surplus=0.5), 1.6, 1.0, None, False),
+        (Target(limit=3.0), 3.0, None, None, True),
+        (Target(limit=3.0), 3.1, None, None, False),
+        (Target(limit=3.0, factor=2), 3.0, 5.0, 1.7, False),
+        (Target(limit=3.0, factor=2), 3.0, None, None, None),
     ],
 )
-def test_target(target, ours, peer, verdict):
+def test_target(target, ours, peer, ratio, verdict):
     """A target is reached when all that it asks holds, and open when what it asks cannot be said."""
-    assert target.is_met(ours, peer) is verdict
+    assert target.is_met(ours, peer, ratio) is verdict

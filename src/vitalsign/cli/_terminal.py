@@ -75,7 +75,7 @@ class Terminal:
             self._stream.flush()
         except BrokenPipeError:
             self.has_reader = False
-            # Python flushes once more when it ends, and would complain.
+            # What could not be written is tried again when the stream is closed: now it goes nowhere, without error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 

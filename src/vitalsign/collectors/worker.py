@@ -54,7 +54,7 @@ class WorkerCollector(EventCollector[_Metrics]):
 
     def __init__(self, worker: str, *, queue: str = "default") -> None:
         super().__init__({"worker": worker, "queue": queue})
-        self.identity = (worker, queue)
+        self.identity: tuple[str, str] = (worker, queue)
 
     def job(
         self, kind: str, *, enqueued_at: datetime | float | None = None, due_at: datetime | float | None = None

@@ -13,9 +13,9 @@ from vitalsign.exceptions import MissingExtraError
 try:
     from vitalsign.demo.figures import Figures
     from vitalsign.demo.server import Demo, listen, serving
-except ImportError as error:
-    if (error.name or "").startswith("vitalsign"):
+except ImportError as _error:
+    if (_error.name or "").startswith("vitalsign"):
         raise
-    raise MissingExtraError("the demo", library=error.name or "a library", extra="demo") from error
+    raise MissingExtraError("the demo", library=_error.name or "a library", extra="demo") from _error
 
 __all__ = ["Demo", "Figures", "listen", "serving"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vitalsign import Counter, count_errors, track_time
 from vitalsign.demo.jobs import Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from prometheus_client import CollectorRegistry
 
     from vitalsign.demo.jobs import JobQueue
@@ -65,7 +67,7 @@ class Checkout:
             registry=registry,
         )
         counted = count_errors("shop_checkout_errors_total", "Failed checkouts.", registry=registry)
-        self.place = timed(counted(self._place))
+        self.place: Callable[[Cart], Coroutine[Any, Any, Order]] = timed(counted(self._place))
 
     async def _place(self, cart: Cart) -> Order:
         """

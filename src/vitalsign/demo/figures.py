@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
-
-from vitalsign._clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

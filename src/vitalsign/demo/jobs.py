@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from time import time
 from typing import Literal
-
-from vitalsign._clock import wall
 
 __all__ = ["Job", "JobQueue", "QueueFullError"]
 
@@ -33,7 +32,7 @@ class Job:
     kind: Literal["invoice", "shipment"]
     order: int
     attempts: int = 0
-    enqueued_at: float = field(default_factory=wall)
+    enqueued_at: float = field(default_factory=time)
 
 
 class JobQueue:
@@ -60,7 +59,7 @@ class JobQueue:
 
     def put_back(self, job: Job) -> None:
         """Append a job that was taken before, whatever the limit says."""
-        job.enqueued_at = wall()
+        job.enqueued_at = time()
         self._waiting.append(job)
         self._arrivals.release()
 
@@ -85,7 +84,7 @@ class JobQueue:
     def oldest_age(self) -> float:
         """Return how long the first job has waited, in seconds; 0 if none waits."""
         try:
-            return max(0.0, wall() - self._waiting[0].enqueued_at)
+            return max(0.0, time() - self._waiting[0].enqueued_at)
         except IndexError:  # asked from another thread, so that looking first would not help
             return 0.0
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import httpx
-
-from vitalsign._clock import monotonic
 
 if TYPE_CHECKING:
     from random import Random

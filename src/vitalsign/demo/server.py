@@ -79,7 +79,7 @@ async def serving(
     server = _Server(make_app(registry, seed))
     with _known_bug_kept_from_the_log():
         async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(server.serve([listener]))
+            service = tasks.create_task(server.serve([listener]))
             await server.is_up.wait()
             meter = Meter(registry)
             traffic = tasks.create_task(send_traffic(url, rate, seed))
@@ -88,7 +88,7 @@ async def serving(
             finally:
                 traffic.cancel()
                 server.should_exit = True
-                await serving
+                await service
 
 
 class _Server(uvicorn.Server):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from vitalsign._clock import monotonic
 from vitalsign.demo.checkout import Cart, Product
 from vitalsign.demo.jobs import QueueFullError
 from vitalsign.demo.payments import PaymentDeclinedError, PaymentUnavailableError

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import httpx
 
-from vitalsign._clock import monotonic
 from vitalsign.demo.luck import luck
 
 if TYPE_CHECKING:

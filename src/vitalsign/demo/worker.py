@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from vitalsign._clock import monotonic
 from vitalsign.collectors import WorkerCollector
 from vitalsign.health import Result
 

@@ -62,20 +62,20 @@ class Family:
     ) -> None:
         if max_series < 1:
             raise MetricError(f"max_series of {spec.name} must be at least 1, not {max_series}.")
-        self.spec = spec
-        self.registry = registry
-        self.registry_name = shared_name(registry)
-        self.max_series = max_series
-        self.make_child = make_child
-        self.on_overflow = on_overflow
+        self.spec: MetricSpec = spec
+        self.registry: CollectorRegistry | None = registry
+        self.registry_name: str | None = shared_name(registry)
+        self.max_series: int = max_series
+        self.make_child: Callable[[Family, tuple[str, ...]], Any] = make_child
+        self.on_overflow: Callable[[Family], None] = on_overflow
         self.children: dict[tuple[str, ...], Any] = {}
-        self.bounds = list(spec.buckets[:-1])
+        self.bounds: list[float] = list(spec.buckets[:-1])
         self.zero: list[float] = [*[0] * (len(self.bounds) + 1), 0.0]
-        self.in_order = _picker(spec.labels)
-        self.is_most_recent = spec.mode.endswith("mostrecent")
+        self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = _picker(spec.labels)
+        self.is_most_recent: bool = spec.mode.endswith("mostrecent")
         self.plan: Any = None
-        self.asks = False  # whether values come from functions of the host's
-        self.warned = False
+        self.asks: bool = False  # whether values come from functions of the host's
+        self.warned: bool = False
 
     @property
     def is_shared(self) -> bool:

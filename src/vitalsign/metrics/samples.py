@@ -38,9 +38,9 @@ class LazyMetric(Metric):
 
     def __init__(self, source: Source, children: Sequence[Any]) -> None:
         spec = source.spec
-        self.name = spec.name
-        self.documentation = spec.help
-        self.unit = spec.unit
+        self.name: str = spec.name
+        self.documentation: str = spec.help
+        self.unit: str = spec.unit
         self.type = spec.kind
         self.source = source
         self.children = children

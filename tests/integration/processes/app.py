@@ -19,6 +19,9 @@ OPEN = Gauge("shop_orders_in_progress", "Orders that are being placed.", multipr
 
 page = metrics_app()
 
+PATIENCE = 60.0
+"""Seconds that an order hangs at most: longer than any test waits, and no process stays for long if one fails."""
+
 
 def order(path: str) -> bytes:
     """Place the order that `/order/<channel>/<items>` asks for, and tell which process did."""
@@ -43,7 +46,7 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 def _hang() -> Iterable[bytes]:
     with OPEN.track_inprogress():
         yield b"%d\n" % os.getpid()
-        time.sleep(3600)
+        time.sleep(PATIENCE)
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
@@ -60,4 +63,4 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
             body = order(scope["path"]) if scope["path"].startswith("/order/") else b"ready\n"
         await send({"type": "http.response.body", "body": body, "more_body": is_hanging})
         if is_hanging:
-            await asyncio.sleep(3600)
+            await asyncio.sleep(PATIENCE)

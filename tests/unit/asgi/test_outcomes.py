@@ -528,6 +528,7 @@ def test_failure_of_the_library_leaves_the_response_untouched(registry, monkeypa
     app = on_starlette(lambda request: PlainTextResponse("fine"), "/{id}")
     app.add_middleware(MetricsMiddleware, registry=registry)
     request(app, "/1")
+    failing = MetricsMiddleware(raising(LookupError("theirs")), registry=registry)
 
     def fail(*_: Any, **__: Any) -> Any:
         raise ArithmeticError("ours")
@@ -538,7 +539,10 @@ def test_failure_of_the_library_leaves_the_response_untouched(registry, monkeypa
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
             patch.setattr(f"vitalsign.asgi.{broken}", fail)
             assert request(app, "/2").text == "fine"
-    assert internal_errors("asgi.middleware") == before + 2
+    monkeypatch.setattr("vitalsign.asgi._Recorder.count_exception", fail)
+    with pytest.raises(LookupError, match="theirs"):
+        asyncio.run(failing(http_scope(), Client().receive, Client().send))
+    assert internal_errors("asgi.middleware") == before + 3
     assert len([record for record in caplog.records if "asgi.middleware" in record.getMessage()]) == 1
     assert in_progress(registry) == 0
 
@@ -570,6 +574,23 @@ def test_malformed_messages_are_the_servers_to_refuse(message, registry):
     """What breaks the protocol reaches the server, which says so; it does not fail on the way."""
     client = request(MetricsMiddleware(sending(message), registry=registry))
     assert client.sent == [message]
+
+
+def test_malformed_message_of_the_server(registry):
+    """A message of the server that breaks the protocol reaches the application."""
+    message = {"type": "http.request", "body": None}
+    received = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        received.append(await receive())
+        await sending(START, END)(scope, receive, send)
+
+    async def receive() -> Any:
+        return message
+
+    asyncio.run(MetricsMiddleware(app, registry=registry)(http_scope(), receive, Client().send))
+    assert received == [message]
+    assert statuses(registry) == {"200": 1}
 
 
 def test_concurrent_requests(registry):

@@ -508,6 +508,24 @@ def test_two_routers_behind_one_middleware(make, registry):
     assert counted(registry) == {("/a/{id}", "GET", "200"): 2, ("/b/{id}", "GET", "200"): 2}
 
 
+def test_many_routers_behind_one_middleware(registry, monkeypatch):
+    """What is remembered of routers and routes is bounded, and forgetting it loses no figure."""
+    monkeypatch.setattr("vitalsign.asgi._MAX_RECORDINGS", 3)
+    apps = {f"/{number}": with_routes(Route("/{id}", answer), Route(f"/{number}/x", answer)) for number in range(40)}
+
+    async def choose(scope: Any, receive: Any, send: Any) -> None:
+        await apps[scope["path"].removesuffix("/x")](scope, receive, send)
+
+    middleware = MetricsMiddleware(choose, registry=registry)
+    for path in [*apps, *(path + "/x" for path in apps)] * 2:
+        request(middleware, path)
+    assert counted(registry)["/{id}", "GET", "200"] == 80
+    assert {value for key, value in counted(registry).items() if key[0] != "/{id}"} == {2}
+    assert len(counted(registry)) == 41
+    assert len(middleware._recorder._known) <= 3
+    assert len(middleware._recorder._templates._trees) <= 16
+
+
 def test_bare_application(registry):
     """An application without a router is unmatched, unless it names its template in the scope."""
 

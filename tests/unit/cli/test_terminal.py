@@ -84,7 +84,7 @@ def test_dumb_terminal_gets_plain_lines(screen, monkeypatch):
 
 
 def test_reader_that_leaves_is_noticed_and_no_error():
-    """A pipe that nobody reads any more raises nothing, now or when Python flushes it at exit."""
+    """A pipe that nobody reads any more raises nothing, now or when the stream is closed."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as stream:  # noqa: PTH123

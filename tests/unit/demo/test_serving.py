@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 
 import pytest
@@ -37,6 +39,25 @@ def test_foreign_address_is_refused():
         listen("192.0.2.1", 0)
 
 
+@pytest.mark.parametrize(
+    ("number", "complaint"),
+    [
+        (errno.EACCES, "port 80 of 127.0.0.1 is not allowed to this user. Choose one above 1023 with --port."),
+        (errno.EMFILE, "port 80 of 127.0.0.1 cannot be listened on: Too many open files."),
+    ],
+)
+def test_other_refusals_are_explained(monkeypatch, number, complaint):
+    """A port that is reserved, and what else the system may say, is explained too."""
+
+    def refuse(*_args, **_options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(AddressError) as caught:
+        listen("127.0.0.1", 80)
+    assert str(caught.value) == complaint
+
+
 def test_demo_serves_and_frees_its_port(registry):
     """Inside the block the demo answers and its own visitors come; after it the port is free and the log is quiet."""
 
@@ -61,6 +82,22 @@ def test_wildcard_is_visited_by_loopback(registry):
             return demo.url
 
     assert asyncio.run(url()).startswith("http://127.0.0.1:")
+
+
+def test_ipv6_address_is_shown_in_brackets(registry):
+    """A demo on an IPv6 address has a URL that can be asked."""
+    try:
+        listener = listen("::1", 0)
+    except AddressError:
+        pytest.skip("this machine has no IPv6")
+
+    async def visit():
+        async with serving(listener, rate=0, seed=1, registry=registry) as demo:
+            return demo.url, (await asyncio.to_thread(get, demo.url + "/health")).status
+
+    url, status = asyncio.run(visit())
+    assert url.startswith("http://[::1]:")
+    assert status == 200
 
 
 def test_known_bug_is_not_logged(registry, caplog):

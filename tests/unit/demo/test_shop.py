@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from time import monotonic
 
 import pytest
 from starlette.testclient import TestClient
 
 from tests.servers import wait_until
-from vitalsign._clock import monotonic
 from vitalsign.demo.app import make_app
 from vitalsign.testing import sample_value
 

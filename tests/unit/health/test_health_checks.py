@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vitalsign.exceptions import HealthCheckError
@@ -71,6 +71,7 @@ def test_what_is_no_size_is_refused(size: Any) -> None:
 
 
 @given(st.floats(0, 2**60))
+@example(999.9 * 1024)
 def test_readable_sizes_are_read_again(size: float) -> None:
     """What is written for people means about what was measured."""
     assert Size.parse("x", readable(size)).of(0) == pytest.approx(size, rel=0.01, abs=0.5)

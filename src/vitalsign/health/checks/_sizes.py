@@ -69,5 +69,5 @@ def readable(size: float) -> str:
     power = 0
     while size >= 1024 and power < len(_UNITS) - 1:
         size, power = size / 1024, power + 1
-    digits = ".0f" if power == 0 or size >= 1000 else ".3g"
+    digits = ".0f" if power == 0 or size >= 999.5 else ".3g"  # .3g would write 1e+03
     return f"{size:{digits}} {_UNITS[power]}"

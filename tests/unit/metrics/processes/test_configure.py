@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -372,4 +371,4 @@ def test_descriptors_and_files_do_not_grow_with_forks(tmp_path: Path) -> None:
     assert (first, last) == (2, 11)
     assert many == few + 16, "both ends of each ancestor's pipe, and nothing more"
     assert files <= 3 * 10 + 10 + 3
-    assert len(os.listdir(tmp_path / "shared")) == files
+    assert len(list((tmp_path / "shared").iterdir())) == files

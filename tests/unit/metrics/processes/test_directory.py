@@ -16,10 +16,12 @@ from vitalsign.exceptions import ProcessesError
 from vitalsign.metrics.processes import directory as module
 from vitalsign.metrics.processes.directory import Directory, boot_identity
 
+DESCRIPTORS = Path("/proc/self/fd")
+
 
 def files_in(directory: Directory) -> set[str]:
     """Return the names of all that is in the directory."""
-    return set(os.listdir(directory.path))
+    return {path.name for path in directory.path.iterdir()}
 
 
 def test_directory_is_made_with_its_parents_and_mode(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_unusable_directory_is_a_clear_error(tmp_path: Path, make: object) -> No
 
 def test_unknown_group_is_a_clear_error(tmp_path: Path) -> None:
     """A group that the machine does not know is refused with the same advice."""
-    with pytest.raises(ProcessesError, match="cannot be used: .*no-such-group"):
+    with pytest.raises(ProcessesError, match=r"cannot be used: .*no-such-group"):
         Directory(tmp_path / "shared", group="no-such-group")
 
 
@@ -165,7 +167,7 @@ def test_life_is_the_lock_and_not_the_process(directory: Directory) -> None:
 
 def test_failed_start_leaves_nothing(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock file that cannot get its name is removed again, its descriptor closed."""
-    open_before = len(os.listdir("/proc/self/fd"))
+    open_before = len(list(DESCRIPTORS.iterdir()))
 
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -174,7 +176,7 @@ def test_failed_start_leaves_nothing(directory: Directory, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space"):
         directory.lock_alive("x")
     assert files_in(directory) == {"boot", "lock"}
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert len(list(DESCRIPTORS.iterdir())) == open_before
 
 
 def test_workers_take_the_smallest_free_number(directory: Directory) -> None:
@@ -187,9 +189,8 @@ def test_workers_take_the_smallest_free_number(directory: Directory) -> None:
 
 def test_readers_keep_folders_out_and_not_each_other(directory: Directory) -> None:
     """Two may read at once; who would fold meanwhile is told to leave it, and succeeds afterwards."""
-    with directory.reading(), directory.reading():
-        with directory.folding() as alone:
-            assert not alone
+    with directory.reading(), directory.reading(), directory.folding() as alone:
+        assert not alone
     with directory.folding() as alone:
         assert alone
         with directory.folding() as second:
@@ -228,19 +229,12 @@ def test_forked_child_lets_go_of_its_copies(directory: Directory) -> None:
     inside.wait()
 
     def in_child() -> bool:
-        locked = str(directory.path / "lock")
         directory.let_go()
-        return locked in {
-            os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd") if _is_open(each)
-        }
+        return directory.path / "lock" in {path.readlink() for path in DESCRIPTORS.iterdir() if path.is_symlink()}
 
     assert forked(in_child) is False
     done.set()
     thread.join()
-
-
-def _is_open(descriptor: str) -> bool:
-    return os.path.lexists(f"/proc/self/fd/{descriptor}")
 
 
 def test_strays_are_removed_once_they_are_old(directory: Directory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -43,7 +44,7 @@ def dead(directory: Directory) -> list[Peer]:
 
 def files_of_the_dead(directory: Directory) -> list[str]:
     """Return the names of files of processes."""
-    return [name for name in os.listdir(directory.path) if name.endswith((".alive", ".cells", ".names", ".tmp"))]
+    return [path.name for path in directory.path.iterdir() if path.suffix in (".alive", ".cells", ".names", ".tmp")]
 
 
 @pytest.mark.usefixtures("dead")
@@ -132,16 +133,14 @@ def test_file_that_cannot_be_written_keeps_the_dead_as_they_are(
 
 
 @pytest.mark.usefixtures("dead")
-def test_two_folders_at_once_add_up_once(directory: Directory) -> None:
-    """Who has looked for the dead before another one folded them does not fold them again."""
-    first, second = View(directory, Store(directory)), View(directory, Store(directory))
-    page_of(first)
-    late = [files for files in second._files.values()]
-    assert page_of(second) == TOTALS
-    with directory.folding() as alone:
-        assert alone
+def test_two_folders_at_once_add_up_once(directory: Directory, dead: list[Peer]) -> None:
+    """Who has read the dead before another one folded them does not fold them again."""
+    late = [peer.files() for peer in dead]
+    first = View(directory, Store(directory))
+    assert page_of(first) == TOTALS
+    with directory.folding():
         fold(directory, late)
-    assert page_of(second) == page_of(first) == TOTALS
+    assert page_of(first) == page_of(directory) == TOTALS
 
 
 @pytest.mark.usefixtures("dead")
@@ -254,9 +253,7 @@ def test_directory_that_is_taken_away_leaves_what_was_known(
     """A scrape survives a directory that is gone: it shows its own metrics and what it read the last time."""
     view = View(directory, Store(directory))
     assert page_of(view) == TOTALS
-    for name in os.listdir(directory.path):
-        (directory.path / name).unlink()
-    directory.path.rmdir()
+    shutil.rmtree(directory.path)
     own = Peer(directory)
     counter = Counter("own", "c", registry=own.registry)
     counter.inc()

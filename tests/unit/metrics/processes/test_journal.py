@@ -98,7 +98,7 @@ def test_rewritten_journal_is_read_from_its_start(path: Path) -> None:
     journal.rewrite(lambda: [["process", "anew"], ["b"]])
     journal.append(["c"])
     assert tail.read() == (True, [["process", "anew"], ["b"], ["c"]], None)
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
     journal.close()
 
 
@@ -176,7 +176,7 @@ def test_full_disk_leaves_the_journal_whole(path: Path) -> None:
         size = path.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         journal.append(["b"])
-        return failures, size, JournalTail(path).read()[1], os.listdir(path.parent)
+        return failures, size, JournalTail(path).read()[1], [each.name for each in path.parent.iterdir()]
 
     failures, size, records, files = forked(work)
     assert (failures, size) == (3, len(encode(["a"])))

@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,9 @@ from vitalsign.metrics.processes import journal, store
 if TYPE_CHECKING:
     from vitalsign.metrics.processes.directory import Directory
     from vitalsign.metrics.processes.reader import ProcessFiles
+
+
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_cells_are_zero_distinct_and_read_by_others(peer: Peer) -> None:
 
 
 def test_file_grows_by_segments_and_old_cells_stay(peer: Peer) -> None:
-    """Cells that were given before the file grew go on being what readers see; widths that do not fit leave no overlap."""
+    """Cells that were given before the file grew are what readers see; what does not fit overlaps nothing."""
     histogram = Histogram("h", "h", ["k"], registry=peer.registry, buckets=range(1, 100))
     width = 101
     views = [peer.store.cells_for(histogram.labels(str(number)), width) for number in range(600)]
@@ -73,7 +77,7 @@ def test_file_grows_by_segments_and_old_cells_stay(peer: Peer) -> None:
     files = peer.files()
     (family,) = files.families.values()
     assert [files.numbers(child, width) for child in family.children.values()] == [[n] * width for n in range(600)]
-    assert os.stat(peer.store._cells_file).st_blocks * 512 >= 600 * width * store.CELL
+    assert os.fstat(peer.store._cells_file).st_blocks * 512 >= 600 * width * store.CELL
 
 
 def test_child_wider_than_a_segment_gets_its_cells(peer: Peer) -> None:
@@ -198,10 +202,10 @@ def test_full_disk_gives_an_error_and_leaks_nothing(directory: Directory) -> Non
             except OSError as error:
                 failures.append(error.errno)
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-            descriptors.add(len(os.listdir("/proc/self/fd")) - (4 if peer.store.name else 0))
+            descriptors.add(len(list(DESCRIPTORS.iterdir())) - (4 if peer.store.name else 0))
         if peer.write(counter, 4)[0] != 4:
             failures.append(-1)
-        return failures, descriptors, sorted(os.listdir(directory.path))
+        return failures, descriptors, sorted(path.name for path in directory.path.iterdir())
 
     failures, descriptors, files = forked(work)
     assert failures == [errno.EFBIG] * 6
@@ -313,14 +317,14 @@ def test_handler_that_takes_cells_of_the_same_child(peer: Peer, monkeypatch: pyt
     assert [files.numbers(child, 1) for child in family.children.values()] == [[3]]
 
 
-def test_forked_child_lets_go_of_files_that_were_closed_behind_its_back(peer: Peer) -> None:
+def test_forked_child_lets_go_of_files_that_were_closed_behind_its_back(peer: Peer, directory: Directory) -> None:
     """A process that has closed all descriptors, as daemons do, can still fork and go on."""
     peer.write(Gauge("g", "g", registry=peer.registry), 1, 1)
 
     def work() -> bool:
-        for descriptor in os.listdir("/proc/self/fd"):
-            if "shared" in os.path.realpath(f"/proc/self/fd/{descriptor}"):
-                os.close(int(descriptor))
+        for path in list(DESCRIPTORS.iterdir()):
+            if path.is_symlink() and directory.path in path.readlink().parents:
+                os.close(int(path.name))
         peer.store.abandon()
         return True
 
