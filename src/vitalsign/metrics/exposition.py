@@ -135,33 +135,24 @@ def _target_info(labels: dict[str, str]) -> Metric:
 
 
 def _text_writer(escaping: Escaping) -> Callable[[Metric], Iterator[bytes]]:
-    others = _given(escaping=(escaping, "underscores"))
-
     def write(metric: Metric) -> Iterator[bytes]:
         if _is_ours(metric, escaping):
             yield from _text.write(metric.source, metric.children)
         else:
-            yield _upstream_text(_Page(metric), **others)
+            yield _upstream_text(_Page(metric), escaping)
 
     return write
 
 
 def _openmetrics_writer(escaping: Escaping, version: str) -> Callable[[Metric], Iterator[bytes]]:
-    others = _given(escaping=(escaping, "underscores"), version=(version, "1.0.0"))
-
     def write(metric: Metric) -> Iterator[bytes]:
         if _is_ours(metric, escaping):
             yield from _openmetrics.write(metric.source, metric.children)
         else:
-            page: bytes = _upstream_openmetrics(_Page(metric), **others)  # type: ignore[no-untyped-call]
+            page: bytes = _upstream_openmetrics(_Page(metric), escaping, version)  # type: ignore[no-untyped-call]
             yield page.removesuffix(END)
 
     return write
-
-
-def _given(**options: tuple[str, str]) -> dict[str, Any]:
-    """Keep what differs from its default: prometheus_client knows these options only since 0.23."""
-    return {name: value for name, (value, default) in options.items() if value != default}
 
 
 def _is_ours(metric: Metric, escaping: Escaping) -> TypeGuard[LazyMetric]:

@@ -81,7 +81,7 @@ def test_pid_reuse(tmp_path):
             answers.append(shown())
         print(json.dumps([answers, len([name for name in os.listdir(sys.argv[1]) if name.endswith(".alive")])]))
     """
-    answers, alive = json.loads(run_script(script, str(tmp_path / "shared")))
+    answers, alive = json.loads(run_script(script, str(tmp_path / "shared")).splitlines()[0])
     assert answers == [[11, 1], [11, 1], [111, 1], [111, 1]]
     assert alive == 1
 
