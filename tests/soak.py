@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.integration.processes.load import Load, Page, Watch, kill
+from tests.integration.processes.load import Load, Page, Watch, kill, no_orphans
 from tests.servers import ROOT, Server, free_port, running
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def soak(folder: Path, seconds: float, *, tell: Callable[[str], None] = lambda _
             command = [sys.executable, "-m", module, *(option.format(port=port) for option in options)]
             log = folder / f"{module}.log"
             server = running(command, port=port, ready="/", log=log, env=environment, cwd=ROOT)
-            return stack.enter_context(server)
+            return stack.enter_context(no_orphans(server))
 
         gunicorn = [f"--workers={WORKERS}", "--worker-class=gthread", "--threads=4", "--preload", "--no-control-socket"]
         shop = start("gunicorn", SHOP, "--bind=127.0.0.1:{port}", *gunicorn)

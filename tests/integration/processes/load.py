@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import os
@@ -10,16 +11,20 @@ import threading
 from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers import PATIENCE, get, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
-__all__ = ["CHANNELS", "Load", "Page", "Watch", "hang", "kill", "needs"]
+    from tests.servers import Server
+
+__all__ = ["CHANNELS", "Load", "Page", "Watch", "hang", "kill", "needs", "no_orphans"]
 
 CHANNELS = ("web", "phone", "shop")
 
@@ -31,6 +36,23 @@ def needs(module: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"{reason}, and CI=true allows no test to be left out", pytrace=False)
         pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def no_orphans(server: contextlib.AbstractContextManager[Server]) -> Iterator[Server]:
+    """Run a server, and kill the workers that it leaves behind if it is too slow to end."""
+    workers: list[psutil.Process] = []
+    try:
+        with server as started:
+            try:
+                yield started
+            finally:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    workers = psutil.Process(started.process.pid).children(recursive=True)
+    finally:
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
 
 
 class Page:

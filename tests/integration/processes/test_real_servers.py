@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.processes.load import CHANNELS, Load, Page, Watch, hang, kill, needs
+from tests.integration.processes.load import CHANNELS, Load, Page, Watch, hang, kill, needs, no_orphans
 from tests.servers import PATIENCE, ROOT, Server, free_port, running, wait_until
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def serve(tmp_path: Path, shared: Path) -> Serve:
         command = [sys.executable, "-m", module, *(option.format(port=port) for option in options)]
         environment = {"VITALSIGN_PROCESSES_DIR": str(shared)}
         log = tmp_path / f"{module}-{port}.log"
-        with running(command, port=port, ready="/", log=log, env=environment, cwd=ROOT) as server:
+        with no_orphans(running(command, port=port, ready="/", log=log, env=environment, cwd=ROOT)) as server:
             yield server
 
     return start

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import ProcessesError
 from vitalsign.metrics import cells
-from vitalsign.metrics.processes.directory import Directory
-from vitalsign.metrics.processes.foreign import foreign_sources
-from vitalsign.metrics.processes.store import Store
-from vitalsign.metrics.processes.view import View, instruments_of
 from vitalsign.metrics.registry import REGISTRY, name_registry, shared_name
-from vitalsign.metrics.samples import LazyMetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +17,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
+    from vitalsign.metrics.processes.sharing import Sharing
+
 __all__ = ["configure", "from_environment", "is_shared", "sources"]
 
 _DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
@@ -29,25 +26,7 @@ _UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _named: weakref.WeakSet[CollectorRegistry] = weakref.WeakSet([REGISTRY])
 
 
-class _Sharing:
-    """The directory that this process shares its metrics in."""
-
-    def __init__(self, directory: Directory) -> None:
-        self.directory = directory
-        self._begin()
-        os.register_at_fork(after_in_child=self._begin_in_child)
-
-    def _begin(self, fresh: Iterable[cells.Cell] = ()) -> None:
-        self.store = Store(self.directory, fresh)
-        self.view = View(self.directory, self.store)
-        cells.use_storage(self.store)
-
-    def _begin_in_child(self) -> None:
-        self.store.abandon()
-        self._begin(self.store.freshness.gauges)
-
-
-_sharing: _Sharing | None = None
+_sharing: Sharing | None = None
 
 
 def configure(
@@ -76,19 +55,29 @@ def configure(
     global _sharing  # one for the process
     for name, registry in (registries or {}).items():
         _name(registry, name)
-    directory = None if processes is None else Directory(processes, mode=mode, group=group)
-    if _sharing is not None:
-        if directory is not None and directory.path.resolve() != _sharing.directory.path.resolve():
-            raise ProcessesError(
-                f"This process shares its metrics in {str(_sharing.directory.path)!r} already, and cannot go on in "
-                f"{str(directory.path)!r}. Configure one directory for the service, before its first metric."
-            )
-        with cells.LOCK:
-            _move(registries.values() if registries else (), _sharing.store, known_too=False)
-    elif directory is not None:
-        with cells.LOCK:
-            _sharing = _Sharing(directory)
-            _move(_named, _sharing.store, known_too=True)
+    with cells.LOCK:
+        if processes is not None:
+            _sharing = _share_in(processes, mode, group)
+        if _sharing is not None:
+            _sharing.take_along(registries.values() if registries else (), known_too=False)
+
+
+def _share_in(path: str | Path, mode: int | None, group: str | int | None) -> Sharing:
+    # Loaded here: whoever has one process need not pay for it at import.
+    from vitalsign.metrics.processes.directory import Directory
+    from vitalsign.metrics.processes.sharing import Sharing
+
+    directory = Directory(path, mode=mode, group=group)
+    if _sharing is None:
+        sharing = Sharing(directory)
+        sharing.take_along(_named, known_too=True)
+        return sharing
+    if directory.path.resolve() != _sharing.directory.path.resolve():
+        raise ProcessesError(
+            f"This process shares its metrics in {str(_sharing.directory.path)!r} already, and cannot go on in "
+            f"{str(directory.path)!r}. Configure one directory for the service, before its first metric."
+        )
+    return _sharing
 
 
 def _name(registry: CollectorRegistry, name: str) -> None:
@@ -100,16 +89,6 @@ def _name(registry: CollectorRegistry, name: str) -> None:
         raise ProcessesError(f"Two registries cannot be shared as {name!r}. Give each a name of its own.")
     name_registry(registry, name)
     _named.add(registry)
-
-
-def _move(registries: Iterable[CollectorRegistry], store: Store, *, known_too: bool) -> None:
-    """Take along what has been counted so far; on registries that are shared already, only if they are *known_too*."""
-    for registry in list(registries):
-        for instrument in instruments_of(registry):
-            if known_too or not instrument._family.is_shared:
-                instrument._family.registry_name = shared_name(registry)
-                for child in instrument._children():
-                    child._move_to(store)
 
 
 def from_environment() -> None:
@@ -144,9 +123,4 @@ def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> li
     sharing = _sharing
     if sharing is None or name is None:
         return [collector.collect for collector in collectors]
-
-    def together() -> list[Metric]:
-        families = sharing.view.families(registry, name, until)
-        return [LazyMetric(family, list(family.series.values())) for family in families]
-
-    return [together, *foreign_sources(collectors, sharing.view)]
+    return sharing.sources(registry, name, collectors, until)

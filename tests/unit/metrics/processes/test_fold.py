@@ -14,6 +14,7 @@ import pytest
 from tests.peers import Peer, page_of
 from tests.processes import forked
 from vitalsign import Counter, Gauge, Histogram, Info
+from vitalsign.metrics.processes.reader import ProcessFiles
 from vitalsign.metrics.processes.retired import Retired, fold
 from vitalsign.metrics.processes.store import Store
 from vitalsign.metrics.processes.view import View
@@ -158,6 +159,22 @@ def test_folder_that_looked_before_another_folded_counts_nobody_twice(
     monkeypatch.setattr(type(directory), "folding", late)
     assert page_of(directory) == TOTALS
     assert page_of(directory) == TOTALS
+
+
+def test_nobody_folds_while_files_are_read(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape that reads the files, one after the other, keeps those out who would move counts between them."""
+    peer = Peer(directory)
+    peer.write(Counter("c", "c", registry=peer.registry), 1)
+    real, attempts = ProcessFiles.refresh, []
+
+    def refresh(files: ProcessFiles) -> None:
+        with directory.folding() as alone:
+            attempts.append(alone)
+        real(files)
+
+    monkeypatch.setattr(ProcessFiles, "refresh", refresh)
+    assert page_of(directory) == {"c": {(): 1}}
+    assert attempts == [False]
 
 
 def test_many_scrapers_at_once_show_no_counter_going_down(directory: Directory, dead: list[Peer]) -> None:
