@@ -24,7 +24,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # `coverage` sees to it that one at least was there
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "docs", "bench", "minimums", "tests", "coverage"]
+nox.options.sessions = ["lint", "typing", "docs", "bench", "conformance", "minimums", "tests", "coverage"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
@@ -35,6 +35,10 @@ BUILD = Path("build").resolve()
 REPORTS = BUILD / "reports"
 COVERAGE = BUILD / "coverage"
 WHEELS = BUILD / "wheels"
+
+UPSTREAM = ["0.26.0", "newest"]
+"""Releases of prometheus_client whose tests vitalsign is held to."""
+
 _built: list[Path] = []
 """The one wheel of this run, once the first session has built it."""
 
@@ -106,6 +110,22 @@ def minimums(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("release", UPSTREAM)
+def conformance(session: nox.Session, release: str) -> None:
+    """Run the tests of prometheus_client on vitalsign: each passes, or differs as tests/conformance lists it."""
+    newest = release == "newest"
+    install(session, "conformance", "prometheus-client" if newest else f"prometheus-client=={release}")
+    if newest:
+        session.install("--upgrade", "prometheus-client")
+        ask = "import importlib.metadata as metadata; print(metadata.version('prometheus-client'))"
+        version = str(session.run("python", "-c", ask, silent=True)).strip()
+        if version in UPSTREAM:
+            session.skip(f"the newest release of prometheus_client is {version}, which has a session of its own")
+    report = REPORTS / f"junit-conformance-{release}.xml"
+    session.run("python", "-m", "tests.conformance", session.create_tmp(), f"--junit-xml={report}", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     install(session, "docs")
@@ -117,6 +137,13 @@ def bench(session: nox.Session) -> None:
     """Measure vitalsign beside its peers, as the options after `--` say, or briefly to prove that it runs."""
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--short"]))
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Kill a worker under load every second, for five minutes or what the options after `--` say (`--minutes 60`)."""
+    install(session, "test")
+    session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 # -- what the sessions share

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from math import inf, nan
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-__all__ = ["declarations", "label_values", "numbers", "positive_numbers"]
+__all__ = ["declarations", "label_values", "numbers", "positive_numbers", "utf8_names"]
 
 NASTY = [
     "",
@@ -37,27 +37,56 @@ numbers = st.one_of(
     st.sampled_from([0.0, -0.0, inf, -inf, nan, 999_999.5, 1e6, -1e6, 1234567.0, 1e15, 1e16, 1e22, 5e-324]),
 )
 positive_numbers = numbers.filter(lambda value: not value < 0)
+utf8_names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(
+    lambda name: not name.startswith("__")
+)
+"""Names with whatever UTF-8 can carry, for metrics and labels."""
 _label_names = st.sampled_from(["a", "endpoint", "leaf", "method", "z_9", "_x", "Le", "_", "l", "m"])
-_bounds = st.lists(st.floats(-1e7, 1e9, allow_nan=False), min_size=1, max_size=6, unique=True).map(sorted)
+
+
+class _Values(NamedTuple):
+    """What is recorded."""
+
+    counted: st.SearchStrategy[float]
+    observed: st.SearchStrategy[float]
+    bounds: st.SearchStrategy[float]
+    exemplars: st.SearchStrategy[str]
+
+
+_WILD = _Values(positive_numbers, numbers, st.floats(-1e7, 1e9, allow_nan=False), label_values)
+_SANE = _Values(
+    st.floats(0, 1e12),
+    st.floats(0, 1e12),
+    st.floats(0, 1e9),
+    label_values.filter(lambda text: not {'"', "\\"} & {*text}),  # the parser stumbles over these in exemplars
+)
 
 
 @st.composite
-def declarations(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Draw what is needed to build the same registry twice: metrics of all kinds, and what was recorded in each."""
-    return [_metric(draw, f"m{number}") for number in range(draw(st.integers(1, 4)))]
+def declarations(draw: st.DrawFn, *, sane: bool = False, exemplars: bool = False) -> list[dict[str, Any]]:
+    """
+    Draw what is needed to build the same registry twice: metrics of all kinds, and what was recorded in each.
+
+    Args:
+        draw: Of Hypothesis.
+        sane: Whether to draw only what a strict parser of OpenMetrics takes: nothing that counts is NaN or negative.
+        exemplars: Whether some of what is counted and observed brings an exemplar.
+    """
+    values = _SANE if sane else _WILD
+    return [_metric(draw, f"m{number}", values, exemplars) for number in range(draw(st.integers(1, 4)))]
 
 
-def _metric(draw: st.DrawFn, name: str) -> dict[str, Any]:
+def _metric(draw: st.DrawFn, name: str, values: _Values, exemplars: bool) -> dict[str, Any]:
     kind = draw(st.sampled_from(["Counter", "Gauge", "Summary", "Histogram", "Info", "Enum"]))
     labels = draw(st.lists(_label_names, max_size=3, unique=True))
     extra: dict[str, Any] = {}
     if kind == "Histogram":
-        extra["buckets"] = draw(_bounds)
+        extra["buckets"] = draw(st.lists(values.bounds, min_size=1, max_size=6, unique=True).map(sorted))
     if kind == "Enum":
         extra["states"] = draw(st.lists(label_values, min_size=1, max_size=3, unique=True))
     if kind in ("Counter", "Gauge", "Summary", "Histogram") and draw(st.booleans()):
         extra["unit"] = "seconds"
-    series = st.tuples(st.tuples(*[label_values] * len(labels)), _writes(kind, extra))
+    series = st.tuples(st.tuples(*[label_values] * len(labels)), _writes(kind, extra, values, exemplars))
     return {
         "kind": kind,
         "name": draw(st.sampled_from([name, f"{name}_total", f"ns:{name}"])),
@@ -68,17 +97,25 @@ def _metric(draw: st.DrawFn, name: str) -> dict[str, Any]:
     }
 
 
-def _writes(kind: str, extra: dict[str, Any]) -> st.SearchStrategy[list[tuple[str, Any]]]:
+def _writes(
+    kind: str, extra: dict[str, Any], values: _Values, exemplars: bool
+) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """Draw names of methods, each with its arguments."""
     one: st.SearchStrategy[Any]
+    exemplar = [_exemplars(values.exemplars)] if exemplars and kind in ("Counter", "Histogram") else []
     match kind:
         case "Counter":
-            one = st.tuples(st.just("inc"), positive_numbers)
+            one = st.tuples(st.just("inc"), values.counted, *exemplar)
         case "Gauge":
             one = st.tuples(st.sampled_from(["inc", "dec", "set"]), numbers)
         case "Summary" | "Histogram":
-            one = st.tuples(st.just("observe"), numbers)
+            one = st.tuples(st.just("observe"), values.observed, *exemplar)
         case "Info":
             one = st.tuples(st.just("info"), st.dictionaries(st.sampled_from(["version", "host"]), label_values))
         case _:
             one = st.tuples(st.just("state"), st.sampled_from(extra["states"]))
     return st.lists(one, max_size=4)
+
+
+def _exemplars(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str] | None]:
+    return st.none() | st.dictionaries(st.sampled_from(["trace_id", "span_id", "Z", "_"]), texts)

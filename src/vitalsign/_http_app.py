@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, overload
 
 from prometheus_client import REGISTRY
 
-from vitalsign._http_page import Page, PageRequest, failure, negotiate, render
+from vitalsign._http_page import Page, PageRequest, failure, negotiate, render, seconds_left
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
@@ -51,6 +53,16 @@ class MetricsApp:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._worker = _Worker()
+        self._lock = threading.Lock()
+        self._waiting: dict[PageRequest, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Page]]]] = {}
+        if hasattr(os, "register_at_fork"):
+            forget = weakref.WeakMethod(self._forget)
+            os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+
+    def _forget(self) -> None:
+        # In a forked child nobody renders what its parent was asked for.
+        self._lock = threading.Lock()
+        self._waiting.clear()
 
     @overload
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -74,22 +86,33 @@ class MetricsApp:
             return asked
         loop = asyncio.get_running_loop()
         rendered: asyncio.Future[Page] = loop.create_future()
-
-        def work() -> None:
-            if not rendered.done():
-                page = self._render(asked)
-                with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-                    loop.call_soon_threadsafe(_settle, rendered, page)
-
-        self._worker.submit(work)
+        deadline = seconds_left(scope["headers"])
+        with self._lock:
+            waiting = self._waiting.get(asked)
+            if waiting is not None:  # the same page is on its way: one rendering serves all who ask at once
+                waiting.append((loop, rendered))
+            else:
+                self._waiting[asked] = [(loop, rendered)]
+        if waiting is None:
+            self._worker.submit(lambda: self._render(asked, deadline))
         return await rendered
 
-    def _render(self, asked: PageRequest) -> Page:
+    def _render(self, asked: PageRequest, deadline: float) -> None:
+        with self._lock:
+            waiting = self._waiting[asked]
+            if all(rendered.done() for _, rendered in waiting):  # everybody has left
+                del self._waiting[asked]
+                return
         try:
-            return render(self._registry, asked)
+            page = render(self._registry, asked, deadline)
         except Exception as error:  # noqa: BLE001  # a collector can raise anything
             internal_error("asgi.metrics_app", error)
-            return failure()
+            page = failure()
+        with self._lock:
+            waiting = self._waiting.pop(asked)
+        for loop, rendered in waiting:
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+                loop.call_soon_threadsafe(_settle, rendered, page)
 
 
 class _Worker:

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs
 
-from prometheus_client.openmetrics import exposition as openmetrics
-
-from vitalsign.metrics.exposition import CONTENT_TYPE as TEXT_CONTENT_TYPE
-from vitalsign.metrics.exposition import generate_latest
+from vitalsign.metrics.exposition import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
+from vitalsign.metrics.exposition import render as render_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from prometheus_client import CollectorRegistry
 
-__all__ = ["Page", "PageRequest", "failure", "negotiate", "render"]
+__all__ = ["Page", "PageRequest", "failure", "negotiate", "render", "seconds_left"]
 
 Format = Literal["text", "openmetrics"]
 
+_SCRAPE_TIMEOUT = 10.0  # seconds; Prometheus's default
+_LONGEST_TIMEOUT = 600.0  # seconds; more is no scraper's
+_MARGIN = 0.5  # seconds, for what comes after the collectors
 _GZIP_LEVEL = 4  # a page shrinks to a fifteenth; level 9 takes four times as long for a tenth less
 
 
@@ -80,19 +81,36 @@ def negotiate(method: str, headers: Iterable[tuple[bytes, bytes]], query: bytes)
     return PageRequest(chosen, _chooses_gzip(_joined(listed, b"accept-encoding")), frozenset(names))
 
 
-def render(registry: CollectorRegistry, request: PageRequest) -> Page:
-    """Render what *request* asks for; this can take long and is for a thread of its own."""
+def render(registry: CollectorRegistry, request: PageRequest, deadline: float | None = None) -> Page:
+    """
+    Render what *request* asks for; this can take long and is for a thread of its own.
+
+    Args:
+        registry: What is rendered.
+        request: What is asked for.
+        deadline: Seconds after which a collector that has not answered is left out.
+    """
     source = registry.restricted_registry(request.names) if request.names else registry
-    if request.format == "openmetrics":
-        body: bytes = openmetrics.generate_latest(source)  # type: ignore[no-untyped-call]
-        content_type = openmetrics.CONTENT_TYPE_LATEST
-    else:
-        body, content_type = generate_latest(source), TEXT_CONTENT_TYPE
+    is_openmetrics = request.format == "openmetrics"
+    body = b"".join(render_pieces(source, openmetrics=is_openmetrics, deadline=deadline))
+    content_type = OPENMETRICS_CONTENT_TYPE if is_openmetrics else CONTENT_TYPE
     headers = [(b"content-type", content_type.encode()), (b"vary", b"accept, accept-encoding")]
     if request.is_gzipped:
         body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         headers.append((b"content-encoding", b"gzip"))
     return Page(200, (*headers, (b"content-length", b"%d" % len(body))), body)
+
+
+def seconds_left(headers: Iterable[tuple[bytes, bytes]]) -> float:
+    """Return how long the page may take: what the scraper says it waits, less a margin, or Prometheus's default."""
+    said = _joined(headers, b"x-prometheus-scrape-timeout-seconds")
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = _SCRAPE_TIMEOUT
+    if not 0 < seconds < _LONGEST_TIMEOUT:
+        seconds = _SCRAPE_TIMEOUT
+    return max(seconds - _MARGIN, seconds / 2)
 
 
 def failure() -> Page:

@@ -15,6 +15,7 @@ __all__ = [
     "LabelError",
     "MetricError",
     "MissingExtraError",
+    "ProcessesError",
     "VitalsignError",
 ]
 
@@ -83,6 +84,10 @@ class CollectorBoundError(CollectorError, RuntimeError):
 
 class CollectorOptionError(CollectorError, ValueError):
     """A collector was given an option that makes no sense."""
+
+
+class ProcessesError(VitalsignError, OSError):
+    """The directory by which processes share their metrics cannot be used."""
 
 
 class AddressError(VitalsignError, OSError):

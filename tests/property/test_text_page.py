@@ -31,8 +31,8 @@ def build(library: Any, declared: list[dict[str, Any]]) -> CollectorRegistry:
             instrument = make(metric["name"], metric["help"], metric["labels"], registry=registry, **metric["extra"])
             for values, writes in metric["series"]:
                 child = instrument.labels(*values) if values else instrument
-                for method, argument in writes:
-                    getattr(child, method)(argument)
+                for method, *arguments in writes:
+                    getattr(child, method)(*arguments)
     return registry
 
 

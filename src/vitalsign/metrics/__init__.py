@@ -5,6 +5,7 @@ from __future__ import annotations
 from vitalsign.metrics.decorators import count_calls, count_errors, instrument, track_inprogress, track_time
 from vitalsign.metrics.exposition import generate_latest
 from vitalsign.metrics.instruments import Counter, Enum, Gauge, Histogram, Info, Summary
+from vitalsign.metrics.processes import configure, from_environment
 from vitalsign.metrics.timing import timer
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Histogram",
     "Info",
     "Summary",
+    "configure",
     "count_calls",
     "count_errors",
     "generate_latest",
@@ -22,3 +24,5 @@ __all__ = [
     "track_inprogress",
     "track_time",
 ]
+
+from_environment()

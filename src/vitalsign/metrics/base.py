@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
 
 from vitalsign.exceptions import MetricError
-from vitalsign.metrics import samples
 from vitalsign.metrics.catalogue import Kind, MetricSpec, bucket_bounds, encodable, full_name, label_names
 from vitalsign.metrics.cells import Cell
 from vitalsign.metrics.family import Family
 from vitalsign.metrics.internal import count_overflow
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry, declare
+from vitalsign.metrics.samples import LazyMetric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,10 +48,31 @@ class Instrument(Cell):
         """The metric's description."""
         return self._family.spec
 
+    # By prometheus_client's private names, under which other libraries look; those of one kind are in `private`.
+
+    @property
+    def _name(self) -> str:
+        return self._family.spec.name
+
+    @property
+    def _type(self) -> Kind:
+        return self._kind
+
+    @property
+    def _documentation(self) -> str:
+        return self._family.spec.help
+
+    @property
+    def _unit(self) -> str:
+        return self._family.spec.unit
+
     @property
     def _labelnames(self) -> tuple[str, ...]:
-        """The label names, by prometheus_client's name: other libraries look there."""
         return self._family.spec.labels
+
+    @property
+    def _metrics(self) -> dict[tuple[str, ...], Self]:
+        return dict(self._family.children)
 
     def labels(self, *labelvalues: object, **labelkwargs: object) -> Self:
         """
@@ -113,23 +133,11 @@ class Instrument(Cell):
 
     def collect(self) -> Iterable[Metric]:
         """Return the metric with its samples, made when they are looked at."""
-        return [samples.LazyMetric(self)]
+        return [LazyMetric(self._family, self._children())]
 
-    def _snapshot(self) -> list[Sample]:
-        return [
-            Sample(self.spec.name + suffix, {**labels, **more}, value, None, exemplar)
-            for labels, child in self._observable()
-            for suffix, more, value, exemplar in child._points()
-        ]
-
-    def _observable(self) -> list[tuple[dict[str, str], Any]]:
-        if self._labelvalues is not None:
-            return [(dict(zip(self.spec.labels, self._labelvalues, strict=True)), self)]
-        names = self.spec.labels
-        return [(dict(zip(names, key, strict=True)), child) for key, child in list(self._family.children.items())]
-
-    def _points(self) -> list[samples.Point]:
-        raise NotImplementedError
+    def _children(self) -> list[Self]:
+        """Return all that has label values: the children, or the metric itself if it needs none."""
+        return list(self._family.children.values()) if self._labelvalues is None else [self]
 
     @classmethod
     def _declare(
@@ -161,7 +169,9 @@ class Instrument(Cell):
 
         def make() -> Any:
             family = Family(spec, registry, max_series, make_child=cls._child, on_overflow=count_overflow)
-            return cls._child(family, None if spec.labels else ())
+            metric = cls._child(family, None if spec.labels else ())
+            metric._announce()
+            return metric
 
         instrument: Self = declare(spec, registry, make, cls)
         return instrument

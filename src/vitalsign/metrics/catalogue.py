@@ -8,10 +8,12 @@ from itertools import pairwise
 from math import inf, isnan
 from typing import TYPE_CHECKING, Literal
 
+from prometheus_client.validation import get_legacy_validation
+
 from vitalsign.exceptions import MetricError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
     "DEFAULT_BUCKETS",
@@ -19,8 +21,11 @@ __all__ = [
     "Kind",
     "MetricSpec",
     "bucket_bounds",
+    "check_legacy",
+    "classic_label",
     "encodable",
     "full_name",
+    "is_classic_label",
     "label_names",
 ]
 
@@ -43,6 +48,7 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
 _RESERVED: dict[Kind, str] = {"histogram": "le", "summary": "quantile"}
 _CLASSIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*").fullmatch
 _CLASSIC_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*").fullmatch
+_NOT_IN_LABEL = re.compile(r"\A[0-9]|[^a-zA-Z0-9_]").sub
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class MetricSpec:
     @property
     def is_classic(self) -> bool:
         """Whether all names are made of the letters that every Prometheus reads without quoting."""
-        return bool(_CLASSIC_NAME(self.name)) and all(map(_CLASSIC_LABEL, self.labels))
+        return bool(_CLASSIC_NAME(self.name)) and all(map(is_classic_label, self.labels))
 
     def same_shape(self, other: MetricSpec) -> bool:
         """Tell whether both can be one metric: all but the help text and the gauge mode is equal."""
@@ -96,6 +102,33 @@ class MetricSpec:
         if self.states:
             shape.append(f"states {self.states}")
         return f"{self.name} ({', '.join(shape)})"
+
+
+def is_classic_label(name: str) -> bool:
+    """Tell whether every Prometheus reads the label name without quoting."""
+    return bool(_CLASSIC_LABEL(name))
+
+
+def check_legacy(what: str, name: str, is_classic: Callable[[str], object] = is_classic_label) -> None:
+    """
+    Refuse a name for which the host's Prometheus may be too old, if the host has said so to prometheus_client.
+
+    Raises:
+        MetricError: The name is not classic, and prometheus_client's legacy validation is on.
+    """
+    if get_legacy_validation() and not is_classic(name):
+        raise MetricError(
+            f"{what} {name!r} is invalid: prometheus_client's legacy validation is on, which takes letters, digits "
+            "and _ alone, and : in the names of metrics. Choose another, or disable_legacy_validation()."
+        )
+
+
+def classic_label(name: str) -> str:
+    """Write a label name with nothing but letters, digits and _, and not as a reserved one."""
+    if is_classic_label(name):
+        return name
+    written = _NOT_IN_LABEL("_", name)
+    return f"_{written.lstrip('_')}" if written.startswith("__") else written
 
 
 def encodable(text: str) -> str:
@@ -121,6 +154,7 @@ def full_name(kind: Kind, name: str, namespace: str = "", subsystem: str = "", u
         raise MetricError(f"Metric {whole!r} is of kind {kind}, which cannot have a unit. Leave unit= out.")
     if encodable(whole) != whole:
         raise MetricError(f"Metric name {whole!r} is not valid UTF-8. Remove the lone surrogates.")
+    check_legacy("Metric name", whole, _CLASSIC_NAME)
     return whole
 
 
@@ -140,6 +174,7 @@ def label_names(kind: Kind, metric: str, names: Iterable[str]) -> tuple[str, ...
     for label in labels:
         if not isinstance(label, str) or not label or encodable(label) != label:
             raise MetricError(f"{label!r} of metric {metric!r} is no label name. Give a non-empty string.")
+        check_legacy(f"Label name of {kind} {metric!r}:", label)
         if label.startswith("__") or label == _RESERVED.get(kind) or (kind == "stateset" and label == metric):
             raise MetricError(f"Label name {label!r} of {kind} {metric!r} is reserved. Choose another.")
     if len(set(labels)) != len(labels):

@@ -15,19 +15,19 @@ import os
 import sys
 import time
 from bisect import bisect_left
-from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitalsign.exceptions import MetricError
+from vitalsign.metrics.internal import internal_error_later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.samples import Exemplar
 
     from vitalsign.metrics.family import Family
 
-__all__ = ["LOCK", "Cell", "CounterCell", "DistributionCell", "GaugeCell"]
+__all__ = ["LOCK", "Cell", "Cells", "CounterCell", "DistributionCell", "Storage", "use_storage"]
 
 
 def _unpatched(name: str) -> Any:
@@ -47,28 +47,63 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 
+class Cells(Protocol):
+    """Numbers side by side: a list, or a view of a file that is mapped."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> float: ...
+    def __setitem__(self, place: int, value: float, /) -> None: ...
+    def __iter__(self) -> Iterator[float]: ...
+
+
+class Storage(Protocol):
+    """Where cells lie that other processes read too."""
+
+    def announce(self, child: Cell) -> None:
+        """Tell the others that *child* is there."""
+
+    def cells_for(self, child: Cell, width: int) -> Cells:
+        """Return that many cells for *child*, all zero."""
+
+    def tell_facts(self, child: Cell, facts: Mapping[str, str]) -> None:
+        """Tell the others what an Info tells."""
+
+    def tell_exemplar(self, child: Cell, place: int, exemplar: Exemplar) -> None:
+        """Tell the others the latest exemplar of a bucket."""
+
+    def forget(self, child: Cell) -> None:
+        """Tell the others that *child* is no longer shown."""
+
+    def renew(self, child: Cell) -> None:
+        """Tell the others that *child* starts from nothing again."""
+
+    def keep_fresh(self, child: Cell) -> None:
+        """Ask *child* for its value now and then, since the others cannot."""
+
+
 class _Shard:
-    """A right to write cells; an identity and nothing else."""
+    """A right to write cells, in one storage (None: in this process alone); otherwise an identity and no more."""
 
-    __slots__ = ()
+    __slots__ = ("storage",)
 
-
-_free: list[_Shard] = []
+    def __init__(self, storage: Storage | None) -> None:
+        self.storage = storage
 
 
 class _Holder:
     """Hold a shard for one thread, and give it back when the thread's locals go."""
 
-    __slots__ = ("shard",)
+    __slots__ = ("pool", "shard")
 
-    def __init__(self) -> None:
+    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
+        self.pool = pool
         try:
-            self.shard = _free.pop()
+            self.shard = pool.pop()
         except IndexError:
-            self.shard = _Shard()
+            self.shard = _Shard(storage)
 
-    def __del__(self, _give_back: Callable[[_Shard], None] = _free.append) -> None:
-        _give_back(self.shard)
+    def __del__(self) -> None:
+        self.pool.append(self.shard)
 
 
 class _ThreadLocal(_unpatched("_local")):  # type: ignore[misc]  # the class is looked up at run time
@@ -76,12 +111,29 @@ class _ThreadLocal(_unpatched("_local")):  # type: ignore[misc]  # the class is 
 
     shard: _Shard
 
-    def __init__(self) -> None:
-        self.holder = _Holder()
+    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
+        self.holder = _Holder(pool, storage)
         self.shard = self.holder.shard
 
 
-_thread_local = _ThreadLocal()
+_storage: Storage | None = None
+_thread_local = _ThreadLocal([], None)
+
+
+def use_storage(storage: Storage | None) -> None:
+    """
+    Let the cells of shared metrics lie in *storage* from now on.
+
+    Every thread gets a new shard, so each child finds at its next write that its cells are of another storage. That
+    makes a fork cheap: nothing is done for a child until it is written.
+    """
+    global _storage, _thread_local  # looked up at each write; an attribute would cost there
+    with LOCK:
+        _storage = storage
+        _thread_local = _ThreadLocal([], storage)
+        if storage is not None:
+            # Set on the class: so counters pay for this possibility only where many processes share them.
+            CounterCell.inc = CounterCell._inc_shared  # type: ignore[method-assign]
 
 
 class Cell:
@@ -92,7 +144,7 @@ class Cell:
     `_text` keeps the rendered labels between scrapes.
     """
 
-    __slots__ = ("_family", "_labelvalues", "_text")
+    __slots__ = ("__weakref__", "_family", "_labelvalues", "_text")
 
     _family: Family
     _labelvalues: tuple[str, ...] | None
@@ -102,6 +154,50 @@ class Cell:
         self._family = family
         self._labelvalues = labelvalues
         self._text = None
+
+    def _storage(self) -> Storage | None:
+        """Return where the cells of this metric lie if other processes read them too."""
+        return _storage if self._family.is_shared else None
+
+    def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
+        """Return the exemplars by bucket; a counter's only one is at 0."""
+        return None
+
+    def _move_to(self, storage: Storage) -> None:
+        """Take what has been counted in this process alone along to *storage*."""
+        raise NotImplementedError
+
+    def _announce(self) -> None:
+        storage = self._storage()
+        if storage is not None and self._labelvalues is not None:
+            with LOCK:
+                self._tell(storage.announce)
+
+    def _withdraw(self) -> None:
+        storage = self._storage()
+        if storage is not None:
+            with LOCK:
+                self._tell(storage.forget)
+
+    def _is_of_other_storage(self, shards: Iterable[_Shard]) -> bool:
+        """Tell whether what was counted is shared, and by the process from which this one was forked."""
+        storage = self._storage()
+        return storage is not None and next(iter(shards)).storage is not storage
+
+    def _tell(self, tell: Callable[..., None], *what: object) -> None:
+        """Tell the other processes; that they do not get to know must not keep this one from going on."""
+        try:
+            tell(self, *what)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the host goes on
+            internal_error_later("processes", error)
+
+    def _take_cells(self, storage: Storage, width: int) -> Cells:
+        """Take cells from *storage*; where it is full, this process's own memory keeps what is counted."""
+        try:
+            return storage.cells_for(self, width)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the host goes on
+            internal_error_later("processes", error)
+            return [0.0] * width
 
     def _check_writable(self) -> None:
         if self._labelvalues is None:
@@ -115,13 +211,13 @@ class Cell:
 class CounterCell(Cell):
     """A sum that only grows."""
 
-    __slots__ = ("_created", "_exemplar", "_others", "_owner", "_value")
+    __slots__ = ("_created", "_exemplar", "_number", "_others", "_owner")
 
     _created: float
     _exemplar: Exemplar | None
+    _number: float
     _owner: _Shard | None
-    _others: dict[_Shard, float] | None
-    _value: float
+    _others: dict[_Shard, Any] | None  # a number for each; where processes share metrics, a cell
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
         super()._open(family, labelvalues)
@@ -131,7 +227,7 @@ class CounterCell(Cell):
     def _start(self) -> None:
         self._created = time.time()
         self._owner = self._others = None
-        self._value = 0.0
+        self._number = 0.0
 
     def inc(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None:
         """
@@ -145,88 +241,107 @@ class CounterCell(Cell):
             MetricError: The amount is negative, the exemplar invalid, or label values are missing.
         """
         if amount < 0:
-            raise MetricError(
-                f"Counters can only be incremented by non-negative amounts, not {amount!r}: "
-                f"{self._family.spec.name} counts up. Use a Gauge for what goes down."
-            )
+            self._refuse_negative(amount)
         shard = _thread_local.shard
         if self._owner is shard:
-            self._value += amount
+            self._number += amount
         else:
             try:
                 self._others[shard] += amount  # type: ignore[index]  # None is the miss that the except is for
             except (KeyError, TypeError):
-                self._first_write(shard, amount)
+                self._first_write(amount)
         if exemplar:
-            self._exemplar = self._family.make_exemplar(exemplar, amount)
+            self._keep_exemplar(exemplar, amount)
 
-    def _first_write(self, shard: _Shard, amount: float) -> None:
+    def _inc_shared(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None:
+        """Add *amount*, where many processes share metrics; takes the place of `inc`."""
+        try:
+            if amount >= 0 and exemplar is None:
+                self._others[_thread_local.shard][0] += amount  # type: ignore[index]  # as above
+                return
+        except (KeyError, TypeError):
+            pass
+        if amount < 0:
+            self._refuse_negative(amount)
+        self._first_write(amount)
+        if exemplar:
+            self._keep_exemplar(exemplar, amount)
+
+    def _refuse_negative(self, amount: float) -> None:
+        raise MetricError(
+            f"Counters can only be incremented by non-negative amounts, not {amount!r}: "
+            f"{self._family.spec.name} counts up. Use a Gauge for what goes down."
+        )
+
+    def _first_write(self, amount: float) -> None:
+        """Write where there is no cell yet, or none by the way that the caller knows."""
         self._check_writable()
         amount = 0.0 + amount  # refuses what is no number before a cell is made for it
         with LOCK:
-            if self._owner is None:
+            shard = _thread_local.shard
+            storage = self._storage()
+            if storage is None and self._owner in (None, shard):
                 self._owner = shard
-                self._value += amount
-            elif self._others is None:
-                self._others = {shard: amount}
+                self._number += amount
+            elif _storage is None:
+                self._keep_cell(shard, 0.0)  # alone in its process, a number is its own cell
+                self._others[shard] += amount  # type: ignore[index]  # it is there now
             else:
-                self._others[shard] = amount
+                others = self._others
+                if others is None or shard not in others:
+                    cells = [0.0] if storage is None else self._take_cells(storage, 1)
+                    self._keep_cell(shard, cells)
+                self._others[shard][0] += amount  # type: ignore[index]  # as above
+
+    def _keep_cell(self, shard: _Shard, cell: Any) -> None:
+        """Keep a cell, unless a signal handler has come first; what a parent process had is left to it."""
+        if self._others is None or self._is_of_other_storage(self._others):
+            self._others = {shard: cell}  # never empty: its first shard tells whose it is
+        else:
+            self._others.setdefault(shard, cell)
+
+    def _move_to(self, storage: Storage) -> None:
+        value = self._added_up()
+        self._owner, self._number = None, 0.0
+        cells = self._take_cells(storage, 1)
+        cells[0] = value
+        self._others = {_Shard(storage): cells}
+        if self._exemplar is not None:
+            self._tell(storage.tell_exemplar, 0, self._exemplar)
+
+    def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
+        made = self._exemplar = self._family.make_exemplar(exemplar, amount)
+        storage = self._storage()
+        if storage is not None:
+            with LOCK:
+                self._tell(storage.tell_exemplar, 0, made)
 
     def _read(self) -> float:
         others = self._others
-        return float(self._value if others is None else sum(list(others.values()), self._value))
+        if others is not None and _storage is not None and self._is_of_other_storage(others):
+            return 0.0
+        return self._added_up()
+
+    def _added_up(self) -> float:
+        others = self._others
+        if others is None:
+            return float(self._number)
+        cells = list(others.values())
+        if _storage is None:
+            return float(sum(cells, self._number))
+        return float(sum((cell if isinstance(cell, float) else cell[0] for cell in cells), self._number))
+
+    def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
+        return {0: self._exemplar} if self._exemplar else None
 
     def reset(self) -> None:
-        """Start from zero again, as after a restart of the process."""
+        """Start from zero again, as after a restart of the process; only this process's part where many share it."""
         self._check_writable()
         with LOCK:
+            storage = self._storage()
+            if storage is not None:
+                self._tell(storage.renew)
             self._start()
-
-
-class GaugeCell(Cell):
-    """A value that goes up and down; the last write holds, whoever wrote it."""
-
-    __slots__ = ("_function", "_value")
-
-    _function: Callable[[], float] | None
-    _value: float
-
-    def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
-        super()._open(family, labelvalues)
-        self._function = None
-        self._value = 0.0
-
-    def inc(self, amount: float = 1) -> None:
-        """Add *amount*, which may be negative."""
-        if self._labelvalues is None or self._family.is_most_recent:
-            self._refuse("inc")
-        with LOCK:
-            self._value += amount
-
-    def dec(self, amount: float = 1) -> None:
-        """Subtract *amount*."""
-        if self._labelvalues is None or self._family.is_most_recent:
-            self._refuse("dec")
-        with LOCK:
-            self._value -= amount
-
-    def set(self, value: float) -> None:
-        """Set the gauge to *value*."""
-        if self._labelvalues is None:
-            self._check_writable()
-        value = float(value)
-        with LOCK:
-            self._value = value
-
-    def _refuse(self, method: str) -> None:
-        self._check_writable()
-        raise RuntimeError(
-            f"{method} must not be used with the mostrecent mode of gauge {self._family.spec.name}: use set."
-        )
-
-    def _read(self) -> float:
-        function = self._function
-        return float(self._value if function is None else function())
 
 
 class DistributionCell(Cell):
@@ -240,10 +355,10 @@ class DistributionCell(Cell):
     __slots__ = ("_bounds", "_cells", "_created", "_exemplars", "_others", "_owner")
 
     _bounds: list[float]
-    _cells: list[float]
+    _cells: Cells
     _created: float
     _exemplars: dict[int, Exemplar] | None
-    _others: dict[_Shard, list[float]] | None
+    _others: dict[_Shard, Cells] | None
     _owner: _Shard | None
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
@@ -271,7 +386,7 @@ class DistributionCell(Cell):
             try:
                 cells = self._others[shard]  # type: ignore[index]  # None is the miss that the except is for
             except (KeyError, TypeError):
-                cells = self._first_write(shard)
+                cells = self._first_write()
         cells[-1] += amount
         if (
             amount == amount or not self._bounds
@@ -280,11 +395,15 @@ class DistributionCell(Cell):
         if exemplar:
             self._keep_exemplar(exemplar, amount)
 
-    def _first_write(self, shard: _Shard) -> list[float]:
+    def _first_write(self) -> Cells:
         self._check_writable()
-        cells = self._family.zero.copy()
         with LOCK:
-            if self._owner is None:
+            shard = _thread_local.shard
+            storage = self._storage()
+            zero = self._family.zero
+            cells = zero.copy() if storage is None else self._take_cells(storage, len(zero))
+            if self._owner is None or self._is_of_other_storage([self._owner]):
+                self._others = None
                 self._cells = cells
                 self._owner = shard
             elif self._others is None:
@@ -293,17 +412,38 @@ class DistributionCell(Cell):
                 self._others[shard] = cells
         return cells
 
+    def _move_to(self, storage: Storage) -> None:
+        counts = self._added_up()
+        self._cells = self._take_cells(storage, len(counts))
+        for place, count in enumerate(counts):
+            self._cells[place] = count
+        self._owner, self._others = _Shard(storage), None
+        for place, exemplar in (self._exemplars or {}).items():
+            self._tell(storage.tell_exemplar, place, exemplar)
+
     def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
         made = self._family.make_exemplar(exemplar, amount)
-        if amount == amount:
-            with LOCK:
-                self._exemplars = {**(self._exemplars or {}), bisect_left(self._bounds, amount): made}
+        if amount != amount:
+            return
+        place = bisect_left(self._bounds, amount)
+        with LOCK:
+            self._exemplars = {**(self._exemplars or {}), place: made}
+            storage = self._storage()
+            if storage is not None:
+                self._tell(storage.tell_exemplar, place, made)
+
+    def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
+        return self._exemplars
 
     def _read(self) -> list[float]:
         """Return the counts of the buckets, not cumulated, then the sum."""
+        owner = self._owner
+        if owner is None or self._is_of_other_storage([owner]):
+            return self._family.zero.copy()
+        return self._added_up()
+
+    def _added_up(self) -> list[float]:
         cells, others = self._cells, self._others
         if others is None:
-            return cells.copy()
-        for more in list(others.values()):
-            cells = list(map(add, cells, more))
-        return cells
+            return list(cells)
+        return list(map(sum, zip(cells, *list(others.values()), strict=True)))

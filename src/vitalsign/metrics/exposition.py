@@ -1,68 +1,131 @@
-"""The text page, fast: families of ours are written from their cells, all else by prometheus_client."""
+"""The page: our own metrics are written from their cells, fast, all else by prometheus_client."""
 
 from __future__ import annotations
 
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-from prometheus_client import exposition as _upstream
+from prometheus_client.exposition import generate_latest as _upstream_text
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as _upstream_openmetrics
+from prometheus_client.registry import RestrictedRegistry
 
+from vitalsign.metrics import openmetrics as _openmetrics
+from vitalsign.metrics import processes
+from vitalsign.metrics import text as _text
+from vitalsign.metrics.base import Instrument
+from vitalsign.metrics.catalogue import is_classic_label
 from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.openmetrics import END
+from vitalsign.metrics.patience import ask
 from vitalsign.metrics.registry import REGISTRY, collectors_of
-from vitalsign.metrics.samples import LazyMetric, number, shows_created
+from vitalsign.metrics.samples import LazyMetric, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["CONTENT_TYPE", "generate_latest", "render"]
+__all__ = [
+    "CONTENT_TYPE",
+    "OPENMETRICS_CONTENT_TYPE",
+    "Escaping",
+    "generate_latest",
+    "generate_openmetrics",
+    "render",
+]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_SLICE = 500  # children in one piece of text: no single C call holds the GIL for long
+Escaping = Literal["underscores", "allow-utf-8", "dots", "values"]
+"""How names past the letters that every Prometheus reads are written, in prometheus_client's words."""
 
 
-def generate_latest(registry: Any = REGISTRY) -> bytes:
+def generate_latest(registry: Any = REGISTRY, escaping: Escaping = "underscores") -> bytes:
     """
     Render *registry* in the Prometheus text format, byte for byte as prometheus_client does, many times faster.
 
-    A collector that raises is left out, logged once and counted in `vitalsign_internal_errors_total`.
+    A collector that raises is left out, logged once and counted in `vitalsign_internal_errors_total`. Where many
+    processes share their metrics, the page shows what all of them have counted.
 
     Args:
         registry: A CollectorRegistry, or anything with a `collect()` like it.
+        escaping: How names past the letters that every Prometheus reads are written.
     """
-    return b"".join(render(registry))
+    return b"".join(render(registry, escaping=escaping))
 
 
-def render(registry: Any = REGISTRY) -> Iterator[bytes]:
+def generate_openmetrics(registry: Any = REGISTRY, escaping: Escaping = "underscores", version: str = "1.0.0") -> bytes:
+    """
+    Render *registry* in the OpenMetrics text format, as `generate_latest` does in the older one.
+
+    Args:
+        registry: A CollectorRegistry, or anything with a `collect()` like it.
+        escaping: How names past the letters that every Prometheus reads are written.
+        version: Of OpenMetrics, for metrics of others: from 2.0.0 on, their native histograms are shown.
+    """
+    return b"".join(render(registry, openmetrics=True, escaping=escaping, version=version))
+
+
+def render(
+    registry: Any = REGISTRY,
+    *,
+    openmetrics: bool = False,
+    deadline: float | None = None,
+    escaping: Escaping = "underscores",
+    version: str = "1.0.0",
+) -> Iterator[bytes]:
     """
     Render *registry* piece by piece, for servers that send while they render; the pieces join to the whole page.
 
     Args:
         registry: A CollectorRegistry, or anything with a `collect()` like it.
+        openmetrics: Whether to write OpenMetrics in place of the Prometheus text format.
+        deadline: Seconds after which a collector that has not answered is left out, logged once and counted; None
+            waits for ever.
+        escaping: How names past the letters that every Prometheus reads are written.
+        version: Of OpenMetrics, for metrics of others: from 2.0.0 on, their native histograms are shown.
     """
-    for source in _sources(registry):
+    until = None if deadline is None else time.monotonic() + deadline
+    write = _openmetrics_writer(escaping, version) if openmetrics else _text_writer(escaping)
+    for source in _sources(registry, until):
         try:
-            metrics = list(source())
+            metrics = _collect(source, until)
         except Exception as error:  # noqa: BLE001  # a broken collector must not take the page with it
             internal_error("collect", error)
             continue
         for metric in metrics:
             try:
-                yield from _render_metric(metric)
+                yield from write(metric)
             except Exception as error:  # noqa: BLE001
                 internal_error("render", error)
+    if openmetrics:
+        yield END
 
 
-def _sources(registry: Any) -> Iterable[Callable[[], Iterable[Metric]]]:
+def _sources(registry: Any, until: float | None) -> Iterable[Callable[[], Iterable[Metric]]]:
+    if isinstance(registry, RestrictedRegistry) and processes.is_shared(registry._registry):
+        return [_restricted(source, registry._name_set) for source in _sources(registry._registry, until)]
     collectors = collectors_of(registry)
     if collectors is None:
         return [registry.collect]
     info = registry.get_target_info()
     head = [lambda: [_target_info(info)]] if info else []
-    return [*head, *(collector.collect for collector in collectors)]
+    return [*head, *processes.sources(registry, collectors, until)]
+
+
+def _restricted(source: Callable[[], Iterable[Metric]], names: set[str]) -> Callable[[], Iterable[Metric]]:
+    """Leave only the samples of these names, as prometheus_client's restricted registry does."""
+    return lambda: filter(None, (metric._restricted_metric(names) for metric in source()))  # type: ignore[no-untyped-call]
+
+
+def _collect(source: Callable[[], Iterable[Metric]], until: float | None) -> list[Metric]:
+    """Ask one collector. Ours answer at once, unless they ask functions of the host's."""
+    collector = getattr(source, "__self__", None)
+    if until is None or collector is None or (isinstance(collector, Instrument) and not collector._family.asks):
+        return list(source())
+    return ask(collector, lambda: list(map(settled, source())), until)
 
 
 def _target_info(labels: dict[str, str]) -> Metric:
@@ -71,13 +134,44 @@ def _target_info(labels: dict[str, str]) -> Metric:
     return metric
 
 
-def _render_metric(metric: Metric) -> Iterator[bytes]:
-    instrument = metric.instrument if isinstance(metric, LazyMetric) else None
-    writer = _WRITERS.get(metric.type) if instrument is not None and instrument.spec.is_classic else None
-    if writer is None:
-        yield _upstream.generate_latest(_Page(metric))
-        return
-    yield from writer(instrument)
+def _text_writer(escaping: Escaping) -> Callable[[Metric], Iterator[bytes]]:
+    def write(metric: Metric) -> Iterator[bytes]:
+        if _is_ours(metric, escaping):
+            yield from _text.write(metric.source, metric.children)
+        else:
+            yield _upstream_text(_Page(metric), escaping)
+
+    return write
+
+
+def _openmetrics_writer(escaping: Escaping, version: str) -> Callable[[Metric], Iterator[bytes]]:
+    def write(metric: Metric) -> Iterator[bytes]:
+        if _is_ours(metric, escaping):
+            yield from _openmetrics.write(metric.source, metric.children)
+        else:
+            page: bytes = _upstream_openmetrics(_Page(metric), escaping, version)  # type: ignore[no-untyped-call]
+            yield page.removesuffix(END)
+
+    return write
+
+
+def _is_ours(metric: Metric, escaping: Escaping) -> TypeGuard[LazyMetric]:
+    """
+    Tell whether we write the metric ourselves.
+
+    Names past the classic letters are left to prometheus_client, and so is the escaping that changes classic ones.
+    """
+    if not isinstance(metric, LazyMetric) or escaping == "dots":
+        return False
+    spec = metric.source.spec
+    return spec.is_classic and all(map(is_classic_label, _labels_besides(spec, metric.children)))
+
+
+def _labels_besides(spec: MetricSpec, children: Iterable[Any]) -> Iterable[str]:
+    """Return the label names that infos and enums bring along."""
+    if spec.kind == "info":
+        return {name for child in children for name in child._read()}
+    return [spec.name] if spec.kind == "stateset" else []
 
 
 class _Page:
@@ -88,150 +182,3 @@ class _Page:
 
     def collect(self) -> Iterable[Metric]:
         return [self._metric]
-
-
-def _header(name: str, text: str, kind: str) -> str:
-    escaped = text.replace("\\", r"\\").replace("\n", r"\n")
-    return f"# HELP {name} {escaped}\n# TYPE {name} {kind}\n"
-
-
-def _children(instrument: Any) -> list[Any]:
-    if instrument._labelvalues is not None:
-        return [instrument]
-    return list(instrument._family.children.values())
-
-
-def _pairs(child: Any) -> list[str]:
-    """Write a child's labels, sorted by name."""
-    pairs = zip(child._family.spec.labels, child._labelvalues, strict=True)
-    return [f'{name}="{_escape(value)}"' for name, value in sorted(pairs)]
-
-
-def _labels(child: Any) -> str:
-    """Return a child's labels as they stand between the braces, written once; empty without any."""
-    text = child._text
-    if text is None:
-        text = child._text = ",".join(_pairs(child))
-    return text if type(text) is str else text[-1]  # a histogram keeps them in parts, the last of which is the whole
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _slices(head: str, children: list[Any], lines: Callable[[list[Any]], list[str]]) -> Iterator[bytes]:
-    for start in range(0, len(children), _SLICE):
-        yield (head + "".join(lines(children[start : start + _SLICE]))).encode()
-        head = ""
-    if head:
-        yield head.encode()
-
-
-def _simple_lines(name: str, children: list[Any]) -> list[str]:
-    lines = []
-    for child in children:
-        labels = _labels(child)
-        lines.append(f"{name}{{{labels}}} {number(child._read())}\n" if labels else f"{name} {number(child._read())}\n")
-    return lines
-
-
-def _created(spec: MetricSpec, children: list[Any]) -> Iterator[bytes]:
-    """Write the creation times as a gauge of their own, as this format has no place for them."""
-    if not children or not shows_created():
-        return
-    name = f"{spec.name}_created"
-
-    def lines(part: list[Any]) -> list[str]:
-        texts = [(_labels(child), number(child._created)) for child in part]
-        return [f"{name}{{{labels}}} {value}\n" if labels else f"{name} {value}\n" for labels, value in texts]
-
-    yield from _slices(_header(name, spec.help, "gauge"), children, lines)
-
-
-def _write_counter(instrument: Any) -> Iterator[bytes]:
-    spec, children = instrument.spec, _children(instrument)
-    name = f"{spec.name}_total"
-    yield from _slices(_header(name, spec.help, "counter"), children, lambda part: _simple_lines(name, part))
-    yield from _created(spec, children)
-
-
-def _write_gauge(instrument: Any) -> Iterator[bytes]:
-    spec = instrument.spec
-
-    def lines(part: list[Any]) -> list[str]:
-        return _simple_lines(spec.name, part)
-
-    yield from _slices(_header(spec.name, spec.help, "gauge"), _children(instrument), lines)
-
-
-def _write_summary(instrument: Any) -> Iterator[bytes]:
-    spec, children = instrument.spec, _children(instrument)
-    name = spec.name
-
-    def lines(part: list[Any]) -> list[str]:
-        texts = []
-        for child in part:
-            count, total = map(float, child._read())
-            braced = f"{{{labels}}}" if (labels := _labels(child)) else ""
-            texts.append(f"{name}_count{braced} {number(count)}\n{name}_sum{braced} {number(total)}\n")
-        return texts
-
-    yield from _slices(_header(name, spec.help, "summary"), children, lines)
-    yield from _created(spec, children)
-
-
-def _write_histogram(instrument: Any) -> Iterator[bytes]:
-    family, children = instrument._family, _children(instrument)
-    spec = family.spec
-    if family.plan is None:
-        family.plan = _HistogramPlan(spec)
-    yield from _slices(_header(spec.name, spec.help, "histogram"), children, family.plan.lines)
-    yield from _created(spec, children)
-
-
-class _HistogramPlan:
-    """What all children of a histogram have in common on the page: the bounds, and where `le` stands in the labels."""
-
-    def __init__(self, spec: MetricSpec) -> None:
-        self._name = spec.name
-        self._has_sum = spec.buckets[0] >= 0
-        self._before = sum(name < "le" for name in spec.labels)
-        self._bounds = [f'le="{number(bound)}"' for bound in spec.buckets]
-
-    def lines(self, children: list[Any]) -> list[str]:
-        """Write all lines of each child."""
-        return [self._lines(child) for child in children]
-
-    def _lines(self, child: Any) -> str:
-        cells = child._read()
-        total = cells.pop()
-        seen: tuple[Any, ...] = tuple(accumulate(cells))
-        count = number(float(seen[-1]))
-        value = "%d.0"
-        if seen[-1] >= 1_000_000:
-            value = "%s"
-            seen = tuple(number(float(each)) for each in seen)
-        before, after, whole = child._text or self._split_labels(child)
-        name = self._name
-        start, end = f"{name}_bucket{{{before}", f"{after}}} {value}\n"
-        buckets = f"{start}{(end + start).join(self._bounds)}{end}" % seen
-        braced = f"{{{whole}}}" if whole else ""
-        if not self._has_sum:
-            return f"{buckets}{name}_count{braced} {count}\n"
-        return f"{buckets}{name}_count{braced} {count}\n{name}_sum{braced} {number(float(total))}\n"
-
-    def _split_labels(self, child: Any) -> tuple[str, str, str]:
-        """Write a child's labels once: for its bucket lines, where % is doubled, and whole."""
-        pairs = _pairs(child)
-        before = "".join(f"{pair}," for pair in pairs[: self._before]).replace("%", "%%")
-        after = "".join(f",{pair}" for pair in pairs[self._before :]).replace("%", "%%")
-        child._text = (before, after, ",".join(pairs))
-        return child._text  # type: ignore[no-any-return]
-
-
-_WRITERS: dict[str, Callable[[Any], Iterator[bytes]]] = {
-    "counter": _write_counter,
-    "gauge": _write_gauge,
-    "summary": _write_summary,
-    "histogram": _write_histogram,
-}

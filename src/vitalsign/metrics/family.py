@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.samples import Exemplar
 
 from vitalsign.exceptions import LabelError, MetricError
-from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, encodable
+from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, check_legacy, classic_label, encodable
 from vitalsign.metrics.cells import LOCK
+from vitalsign.metrics.registry import shared_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ class Family:
     """
 
     __slots__ = (
+        "__weakref__",
+        "asks",
         "bounds",
         "children",
         "in_order",
@@ -42,6 +45,7 @@ class Family:
         "on_overflow",
         "plan",
         "registry",
+        "registry_name",
         "spec",
         "warned",
         "zero",
@@ -60,6 +64,7 @@ class Family:
             raise MetricError(f"max_series of {spec.name} must be at least 1, not {max_series}.")
         self.spec: MetricSpec = spec
         self.registry: CollectorRegistry | None = registry
+        self.registry_name: str | None = shared_name(registry)
         self.max_series: int = max_series
         self.make_child: Callable[[Family, tuple[str, ...]], Any] = make_child
         self.on_overflow: Callable[[Family], None] = on_overflow
@@ -69,7 +74,13 @@ class Family:
         self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = _picker(spec.labels)
         self.is_most_recent: bool = spec.mode.endswith("mostrecent")
         self.plan: Any = None
+        self.asks: bool = False  # whether values come from functions of the host's
         self.warned: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether many processes share the metric, where they share any."""
+        return self.registry_name is not None
 
     def child(self, values: tuple[object, ...], by_name: Mapping[str, object]) -> Any:
         """
@@ -90,6 +101,7 @@ class Family:
             child = self.children.get(key)
             if child is None:
                 child = self.children[key] = self.make_child(self, key)
+                child._announce()
         if overflowed:
             self._report_overflow()
         return child
@@ -103,7 +115,9 @@ class Family:
         """
         key = tuple(map(_as_text, self._checked(values, {})))
         with LOCK:
-            self.children.pop(key, None)
+            child = self.children.pop(key, None)
+            if child is not None:
+                child._withdraw()
 
     def remove_matching(self, labels: Mapping[str, object]) -> None:
         """
@@ -120,16 +134,20 @@ class Family:
             return
         with LOCK:
             for key in [key for key in self.children if all(key[place] == text for place, text in wanted)]:
-                del self.children[key]
+                self.children.pop(key)._withdraw()
 
     def clear(self) -> None:
         """Forget every label set."""
         with LOCK:
-            self.children = {}
+            removed, self.children = self.children, {}
+            for child in removed.values():
+                child._withdraw()
 
     def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar:
         """
         Build an exemplar with the present time.
+
+        No format has a way to quote the names of its labels: other characters than letters, digits and _ become _.
 
         Raises:
             MetricError: A label is no text or reserved, or all together are longer than 128 characters.
@@ -138,13 +156,15 @@ class Family:
             raise MetricError(f"Exemplar {labels!r} of {self.spec.name} must map strings to strings.")
         if any(name.startswith("__") or not name for name in labels):
             raise MetricError(f"Exemplar {labels!r} of {self.spec.name} has an empty or reserved label name.")
+        for name in labels:
+            check_legacy(f"Exemplar of {self.spec.name}: label name", name)
         length = sum(len(name) + len(text) for name, text in labels.items())
         if length > _EXEMPLAR_CHARACTERS:
             raise MetricError(
                 f"Exemplar labels of {self.spec.name} have {length} UTF-8 characters, "
                 f"exceeding the limit of {_EXEMPLAR_CHARACTERS}. Leave some out."
             )
-        return Exemplar({encodable(name): encodable(text) for name, text in labels.items()}, value, time.time())
+        return Exemplar({classic_label(name): encodable(text) for name, text in labels.items()}, value, time.time())
 
     def _is_full(self) -> bool:
         room = self.max_series + ((OVERFLOW,) * len(self.spec.labels) in self.children)

@@ -6,17 +6,14 @@ import time
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from vitalsign.exceptions import MetricError
-from vitalsign.metrics import samples
 from vitalsign.metrics.base import MAX_SERIES, OWN_MAX_SERIES, Instrument
 from vitalsign.metrics.catalogue import DEFAULT_BUCKETS, encodable, label_names
-from vitalsign.metrics.cells import CounterCell, DistributionCell, GaugeCell
+from vitalsign.metrics.private import CounterNames, EnumNames, GaugeNames, HistogramNames, InfoNames, SummaryNames
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 from vitalsign.metrics.timing import ExceptionCounter, InProgress, timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from vitalsign.metrics.family import Family
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "MAX_SERIES",
@@ -36,7 +33,7 @@ GaugeMode = Literal[
 _GAUGE_MODES = frozenset(get_args(GaugeMode))
 
 
-class Counter(Instrument, CounterCell):
+class Counter(Instrument, CounterNames):
     """
     Count what only goes up: requests, errors, bytes.
 
@@ -88,14 +85,8 @@ class Counter(Instrument, CounterCell):
         self._check_writable()
         return ExceptionCounter(self, exception)
 
-    def _points(self) -> list[samples.Point]:
-        points: list[samples.Point] = [("_total", {}, self._read(), self._exemplar)]
-        if samples.shows_created():
-            points.append(("_created", {}, self._created, None))
-        return points
 
-
-class Gauge(Instrument, GaugeCell):
+class Gauge(Instrument, GaugeNames):
     """
     Report a value that goes up and down: a queue's depth, a temperature, requests in progress.
 
@@ -161,11 +152,6 @@ class Gauge(Instrument, GaugeCell):
         """Set the gauge to the present Unix time, in seconds."""
         self.set(time.time())
 
-    def set_function(self, f: Callable[[], float]) -> None:
-        """Take the value from *f* at each scrape, from whatever thread that runs on; writes no longer show."""
-        self._check_writable()
-        self._function = f
-
     def track_inprogress(self) -> InProgress:
         """Return a context manager, also a decorator for every kind of function: up on entry, down on exit."""
         self._check_writable()
@@ -175,11 +161,8 @@ class Gauge(Instrument, GaugeCell):
         """Return a context manager, also a decorator for every kind of function, that sets the seconds it took."""
         return timer(self)
 
-    def _points(self) -> list[samples.Point]:
-        return [("", {}, self._read(), None)]
 
-
-class Summary(Instrument, DistributionCell):
+class Summary(Instrument, SummaryNames):
     """Count observations and add them up: sizes, durations whose quantiles nobody asks for."""
 
     __slots__ = ()
@@ -205,15 +188,8 @@ class Summary(Instrument, DistributionCell):
         """Return a context manager, also a decorator for every kind of function, that observes the seconds it took."""
         return timer(self)
 
-    def _points(self) -> list[samples.Point]:
-        count, total = self._read()
-        points: list[samples.Point] = [("_count", {}, float(count), None), ("_sum", {}, float(total), None)]
-        if samples.shows_created():
-            points.append(("_created", {}, self._created, None))
-        return points
 
-
-class Histogram(Instrument, DistributionCell):
+class Histogram(Instrument, HistogramNames):
     """
     Count observations in buckets, from which Prometheus computes quantiles over any set of instances.
 
@@ -269,30 +245,13 @@ class Histogram(Instrument, DistributionCell):
         """Return a context manager, also a decorator for every kind of function, that observes the seconds it took."""
         return timer(self)
 
-    def _points(self) -> list[samples.Point]:
-        *counts, total = self._read()
-        exemplars = self._exemplars or {}
-        points: list[samples.Point] = []
-        seen = 0.0
-        for place, (bound, count) in enumerate(zip(self.spec.buckets, counts, strict=True)):
-            seen += count
-            points.append(("_bucket", {"le": samples.number(bound)}, seen, exemplars.get(place)))
-        points.append(("_count", {}, seen, None))
-        if self.spec.buckets[0] >= 0:
-            points.append(("_sum", {}, float(total), None))
-        if samples.shows_created():
-            points.append(("_created", {}, self._created, None))
-        return points
 
-
-class Info(Instrument):
+class Info(Instrument, InfoNames):
     """Tell facts as labels of a series whose value is 1: a build, a version, a target's metadata."""
 
-    __slots__ = ("_facts",)
+    __slots__ = ()
 
     _kind = "info"
-
-    _facts: dict[str, str]
 
     def __new__(
         cls,
@@ -309,10 +268,6 @@ class Info(Instrument):
         """Declare an info, or return the one that was declared with the same shape; arguments as for `Counter`."""
         return cls._declare(name, documentation, labelnames, namespace, subsystem, unit, registry, max_series)
 
-    def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
-        super()._open(family, labelvalues)
-        self._facts = {}
-
     def info(self, val: Mapping[str, str]) -> None:
         """
         Tell these facts, in place of the ones before.
@@ -326,20 +281,15 @@ class Info(Instrument):
         if None in val.values():
             raise MetricError(f"Label value cannot be None: {dict(val)} of Info metric {self.spec.name}.")
         names = label_names(self._kind, self.spec.name, val)
-        self._facts = dict(zip(names, map(encodable, map(str, val.values())), strict=True))
-
-    def _points(self) -> list[samples.Point]:
-        return [("_info", self._facts, 1.0, None)]
+        self._tell_facts(dict(zip(names, map(encodable, map(str, val.values())), strict=True)))
 
 
-class Enum(Instrument):
+class Enum(Instrument, EnumNames):
     """Tell which one of a set of states holds; the first one, until told otherwise."""
 
-    __slots__ = ("_state",)
+    __slots__ = ()
 
     _kind = "stateset"
-
-    _state: int
 
     def __new__(
         cls,
@@ -381,10 +331,6 @@ class Enum(Instrument):
             name, documentation, labelnames, namespace, subsystem, unit, registry, max_series, states=states
         )
 
-    def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
-        super()._open(family, labelvalues)
-        self._state = 0
-
     def state(self, state: str) -> None:
         """
         Say which state holds now.
@@ -394,12 +340,8 @@ class Enum(Instrument):
         """
         self._check_writable()
         try:
-            self._state = self.spec.states.index(state)
+            self._put(float(self.spec.states.index(state)))
         except ValueError as error:
             raise MetricError(
                 f"{state!r} is no state of Enum metric {self.spec.name}: use one of {self.spec.states}."
             ) from error
-
-    def _points(self) -> list[samples.Point]:
-        name = self.spec.name
-        return [("", {name: state}, float(place == self._state), None) for place, state in enumerate(self.spec.states)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
+import os
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,10 +13,12 @@ if TYPE_CHECKING:
     from vitalsign.metrics.family import Family
     from vitalsign.metrics.instruments import Counter
 
-__all__ = ["count_overflow", "internal_error"]
+__all__ = ["count_overflow", "internal_error", "internal_error_later"]
 
 _log = logging.getLogger("vitalsign")
 _reported: set[str] = set()
+_waiting: deque[tuple[str, BaseException]] = deque()
+_reporting = _thread.allocate_lock()
 
 
 def internal_error(where: str, error: BaseException) -> None:
@@ -33,6 +38,43 @@ def internal_error(where: str, error: BaseException) -> None:
                 "vitalsign failed in %s; the application goes on. Further failures there are only counted, "
                 "in vitalsign_internal_errors_total.", where, exc_info=error,
             )  # fmt: skip
+
+
+def internal_error_later(where: str, error: BaseException) -> None:
+    """
+    Do the same on another thread, for those who hold a lock: log handlers have locks of their own, and metrics too.
+
+    Args:
+        where: The place, as above.
+        error: What went wrong.
+    """
+    _waiting.append((where, error))
+    if _reporting.acquire(False):
+        try:
+            _thread.start_new_thread(_report, ())
+        except RuntimeError:  # there are no more threads to be had, as at the interpreter's end
+            _reporting.release()
+
+
+def _report() -> None:
+    while True:
+        with suppress(IndexError):
+            while True:
+                internal_error(*_waiting.popleft())
+        _reporting.release()
+        if not _waiting or not _reporting.acquire(False):
+            return
+
+
+def _forget_thread() -> None:
+    """Begin anew in a forked child, which does not have the thread."""
+    global _reporting  # a lock that another thread has cannot be released
+    _waiting.clear()
+    _reporting = _thread.allocate_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_thread)
 
 
 def _counter() -> Counter:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import registry as _upstream
 
 from vitalsign.exceptions import DuplicateMetricError
 
@@ -17,10 +19,26 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare"]
+__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "name_registry", "shared_name"]
 
 _log = logging.getLogger("vitalsign")
 _declaring = RLock()
+_DuplicateTimeseries: Any = getattr(_upstream, "DuplicateTimeseries", ValueError)  # new in 0.26
+_names: WeakKeyDictionary[CollectorRegistry, str] = WeakKeyDictionary({REGISTRY: ""})
+
+
+class DuplicateSeriesError(DuplicateMetricError, _DuplicateTimeseries):  # type: ignore[misc]  # found at run time
+    """
+    The error about a name that is taken, which is prometheus_client's error too.
+
+    Attributes:
+        duplicates: All names that are taken.
+    """
+
+    def __init__(self, message: str, *, name: str, existing: object, duplicates: set[str]) -> None:
+        super().__init__(message, name=name, existing=existing)
+        self.args = (message,)  # prometheus_client's class has put its own words before it
+        self.duplicates = duplicates
 
 
 def declare(spec: MetricSpec, registry: CollectorRegistry | None, make: Callable[[], Any], cls: type) -> Any:
@@ -69,6 +87,16 @@ def collectors_of(registry: Any) -> list[Collector] | None:
         return list(registry._collector_to_names)
 
 
+def name_registry(registry: CollectorRegistry, name: str) -> None:
+    """Let processes share the metrics of *registry*, which has this name in all of them."""
+    _names[registry] = name
+
+
+def shared_name(registry: CollectorRegistry | None) -> str | None:
+    """Return the name under which processes share the metrics of *registry*, the default one's is empty; or None."""
+    return None if registry is None else _names.get(registry)
+
+
 def _holders(registry: Any, names: Iterable[str]) -> dict[str, Any]:
     taken = getattr(registry, "_names_to_collectors", {})
     return {name: taken[name] for name in names if name in taken}
@@ -86,8 +114,9 @@ def _clash(spec: MetricSpec, holders: dict[str, Any]) -> DuplicateMetricError:
     else:
         owner = str(held)
         fix = "The two would share series on the page; rename one."
-    return DuplicateMetricError(
+    return DuplicateSeriesError(
         f"Metric {spec} cannot be registered: the name {name!r} is taken by {owner}. {fix}",
         name=name,
         existing=holder,
+        duplicates=set(holders),
     )

@@ -94,11 +94,23 @@ def wrap(
     else:
         wrapper = make(function, _Guard(begin, function))
     functools.update_wrapper(wrapper, function)
+    _tell_signature(wrapper, function)
     if not hasattr(function, "__name__"):
         wrapper.__module__, wrapper.__qualname__ = name_of(function)
         wrapper.__name__ = wrapper.__qualname__.rpartition(".")[2]
     rewrap: Any = type(target)
     return cast("Decorated", wrapper if function is target else rewrap(wrapper))
+
+
+def _tell_signature(wrapper: Any, function: Callable[..., Any]) -> None:
+    """Let `inspect.getfullargspec`, which does not look through wrappers, tell what *function* takes."""
+    try:
+        signature = inspect.signature(function)
+    except (NameError, TypeError, ValueError):  # an annotation that cannot be evaluated yet, or a builtin
+        return
+    annotations = [signature.return_annotation, *(each.annotation for each in signature.parameters.values())]
+    if not any(isinstance(each, str) for each in annotations):  # those, `eval_str=True` would no longer evaluate
+        wrapper.__signature__ = signature
 
 
 class _Guard:

@@ -259,6 +259,38 @@ def test_cancelled_scrapes_are_not_rendered(slow, registry):
     assert len(slow.threads) == 2
 
 
+def test_simultaneous_scrapes_share_one_rendering(slow, registry):
+    """Ten scrapes at once ask each collector once, and all get the page."""
+    app = metrics_app(registry=registry)
+
+    async def scrape() -> list[Client]:
+        scrapes = [asyncio.ensure_future(call(app)) for _ in range(10)]
+        await asyncio.to_thread(slow.started.wait, 60)
+        scrapes += [asyncio.ensure_future(call(app)) for _ in range(10)]
+        await asyncio.sleep(0)
+        slow.may_end.set()
+        return await asyncio.gather(*scrapes)
+
+    clients = asyncio.run(scrape())
+    assert {client.text.partition("slow 1.0")[1] for client in clients} == {"slow 1.0"}
+    assert len(slow.threads) == 1
+
+
+def test_collector_that_hangs_past_the_deadline_is_left_out(slow, orders, registry):
+    """A collector that takes longer than the scraper waits costs its own metrics only, and is not asked twice."""
+    app = metrics_app(registry=registry)
+    hurried = [(b"x-prometheus-scrape-timeout-seconds", b"0.4")]
+    for _ in range(2):
+        client = request(app, headers=hurried)
+        assert client.status == 200
+        assert "shop_orders_total 1.0\n" in client.text
+        assert "slow" not in client.text
+    assert len(slow.threads) == 1
+    slow.may_end.set()
+    slow.threads[0].join(60)
+    assert "slow 1.0\n" in request(app, headers=[(b"x-prometheus-scrape-timeout-seconds", b"60")]).text
+
+
 def test_client_that_has_left_when_the_page_is_ready(orders, registry):
     """A page that cannot be sent is the server's to note; the next scrape is answered."""
     app = metrics_app(registry=registry)
@@ -303,7 +335,7 @@ def test_process_ends_although_a_collector_hangs():
         async def scrape():
             scope = {"type": "http", "method": "GET", "headers": []}
             try:
-                await asyncio.wait_for(metrics_app(registry=registry)(scope, None, None), 0.2)
+                await asyncio.wait_for(metrics_app(registry=registry)(scope, None, None), 3)
             except TimeoutError:
                 print("given up", started.is_set())
 

@@ -123,7 +123,7 @@ def test_short_lived_threads_cost_no_memory(registry: CollectorRegistry) -> None
     assert value_of(registry, "c_total") == value_of(registry, "h_count") == 2_001
     assert len(counter._others or {}) <= 2
     assert len(histogram._others or {}) <= 2
-    assert len(cells._free) <= 64
+    assert len(cells._thread_local.holder.pool) <= 64
 
 
 def test_signal_handler_counts_while_the_lock_is_held(registry: CollectorRegistry) -> None:

@@ -9,13 +9,16 @@ import prometheus_client
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as upstream_openmetrics
 
 from vitalsign import Counter, Gauge, Histogram, Summary, generate_latest
 from vitalsign.metrics import internal
-from vitalsign.metrics.exposition import render
+from vitalsign.metrics.exposition import generate_openmetrics, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from vitalsign.metrics.exposition import Escaping
 
 
 class Broken:
@@ -145,6 +148,27 @@ def test_names_past_the_classic_letters_are_escaped_as_by_prometheus_client(regi
     page = generate_latest(registry)
     assert page == prometheus_client.generate_latest(registry)
     assert b'gr__e_x_total{label_name="v"} 1.0' in page
+
+
+@pytest.mark.parametrize("escaping", ["underscores", "allow-utf-8", "dots", "values"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(generate_latest, prometheus_client.generate_latest), (generate_openmetrics, upstream_openmetrics)],
+    ids=["text", "OpenMetrics"],
+)
+def test_escaping_can_be_chosen(registry: CollectorRegistry, escaping: Escaping, ours: Any, theirs: Any) -> None:
+    """Names are quoted or rewritten by prometheus_client's schemes, ours and others' alike."""
+    Gauge("queue.depth", "q", ["host.name"], registry=registry).labels("a").set(1)
+    prometheus_client.Gauge("foreign.depth", "q", ["host.name"], registry=registry).labels("a").set(1)
+    assert ours(registry, escaping) == theirs(registry, escaping)
+
+
+def test_page_of_others_is_asked_of_prometheus_client_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that puts our renderer in prometheus_client's place still gets its other metrics, and no recursion."""
+    registry = CollectorRegistry()
+    prometheus_client.Gauge("g", "g", registry=registry)
+    monkeypatch.setattr(prometheus_client.exposition, "generate_latest", generate_latest)
+    assert b"g 0.0" in generate_latest(registry)
 
 
 @pytest.mark.parametrize("count", [999_999, 1_000_000, 1_234_567, 2**60])

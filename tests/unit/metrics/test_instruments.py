@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import prometheus_client
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.validation import disable_legacy_validation, enable_legacy_validation
 
 from tests.processes import run_script
 from vitalsign import Counter, Enum, Gauge, Histogram, Info, Summary
@@ -517,6 +518,27 @@ class TestDeclaration:
         gauge.set_function(lambda: 1 / 0)
         CollectorRegistry(auto_describe=True).register(gauge)
 
+    def test_taken_name_is_prometheus_clients_error_too(self, registry: CollectorRegistry) -> None:
+        """Who expects prometheus_client's error about a name that is taken catches ours, with the names in it."""
+        error = getattr(prometheus_client.registry, "DuplicateTimeseries", ValueError)  # new in 0.26
+        Histogram("h", "h", registry=registry)
+        with pytest.raises(error, match=r"^Metric h_count \(gauge, no labels\) cannot be registered") as caught:
+            Gauge("h_count", "h", registry=registry)
+        assert caught.value.duplicates == {"h_count"}
+
+    @pytest.mark.parametrize("declared", [("a.b", []), ("é", []), ("a", ["b.c"]), ("a", ["b:c"])])
+    def test_legacy_validation_holds_for_ours(self, declared: tuple[str, list[str]]) -> None:
+        """Names past the classic letters are refused where the host has switched that on in prometheus_client."""
+        name, labels = declared
+        enable_legacy_validation()
+        try:
+            with pytest.raises(MetricError, match="is invalid: prometheus_client's legacy validation is on"):
+                Gauge(name, "g", labels, registry=None)
+            Gauge("ns:a", "g", ["b"], registry=None)
+        finally:
+            disable_legacy_validation()
+        Gauge(name, "g", labels, registry=None)
+
 
 class TestCopies:
     """Instruments are told apart by identity."""
@@ -615,3 +637,17 @@ class TestExemplars:
         """An exemplar that is too long, no text or reserved is an error given by hand."""
         with pytest.raises(MetricError, match=message):
             Counter("c", "c", registry=registry).inc(1, exemplar)
+
+    @pytest.mark.parametrize(("name", "written"), [("trace.id", "trace_id"), ("7", "_"), ("0:", "_"), (":o)", "_o_")])
+    def test_label_names_are_such_as_the_format_has(self, registry: CollectorRegistry, name: str, written: str) -> None:
+        """The label names of an exemplar cannot be quoted: they are rewritten, or the page would be unreadable."""
+        counter = Counter("c", "c", registry=registry)
+        counter.inc(1, {name: "x"})
+        (exemplar,) = (sample.exemplar for family in counter.collect() for sample in family.samples if sample.exemplar)
+        assert exemplar.labels == {written: "x"}
+        enable_legacy_validation()
+        try:
+            with pytest.raises(MetricError, match="Exemplar of c: label name"):
+                counter.inc(1, {name: "x"})
+        finally:
+            disable_legacy_validation()

@@ -175,6 +175,23 @@ def test_signature_is_kept(kind):
     assert inspect.signature(decorated[kind]) == inspect.signature(undecorated[kind])
 
 
+def test_arguments_are_told_without_looking_through_the_wrapper():
+    """`inspect.getfullargspec` sees the function's arguments; annotations that are texts are evaluated as before."""
+
+    def plain(a, b=None, *, c=1):
+        pass
+
+    observed = wrap(plain, lambda _args, _kwargs: mock.Mock())
+    assert inspect.getfullargspec(observed) == inspect.getfullargspec(plain)
+
+    def deferred(a: int) -> str:  # this module's annotations are texts
+        pass
+
+    observed = wrap(deferred, lambda _args, _kwargs: mock.Mock())
+    assert inspect.signature(observed, eval_str=True) == inspect.signature(deferred, eval_str=True)
+    assert inspect.signature(observed, eval_str=True).return_annotation is str
+
+
 @every_kind
 @pytest.mark.parametrize("is_kind", PREDICATES)
 def test_kind_is_kept(kind, is_kind):

@@ -1,0 +1,126 @@
+"""Many processes, one truth: the workers of one service count into files that each of them can add up."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from vitalsign.exceptions import ProcessesError
+from vitalsign.metrics import cells
+from vitalsign.metrics.registry import REGISTRY, name_registry, shared_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.metrics_core import Metric
+
+    from vitalsign.metrics.processes.sharing import Sharing
+
+__all__ = ["configure", "from_environment", "is_shared", "sources"]
+
+_DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
+_UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_named: weakref.WeakSet[CollectorRegistry] = weakref.WeakSet([REGISTRY])
+
+
+_sharing: Sharing | None = None
+
+
+def configure(
+    *,
+    processes: str | Path | None = None,
+    mode: int | None = None,
+    group: str | int | None = None,
+    registries: Mapping[str, CollectorRegistry] | None = None,
+) -> None:
+    """
+    Let the workers of one service share their metrics, so that whichever is scraped answers for all.
+
+    Call it before the workers are started, or in each of them; what a worker has counted before is taken along. The
+    environment variable VITALSIGN_PROCESSES_DIR does the same without a call.
+
+    Args:
+        processes: A directory that belongs to this service, on a local file system; made if it is not there. Counts
+            of a worker that has ended stay in it, until the next boot of the machine or container.
+        mode: Permissions of the directory, such as 0o770; None leaves them to the umask.
+        group: Its group, for workers that drop privileges after a root master.
+        registries: Further registries to share besides the default one, by a name that all workers give them.
+
+    Raises:
+        ProcessesError: The directory cannot be used, another one is in use already, or a name of a registry is taken.
+    """
+    global _sharing  # one for the process
+    for name, registry in (registries or {}).items():
+        _name(registry, name)
+    with cells.LOCK:
+        if processes is not None:
+            _sharing = _share_in(processes, mode, group)
+        if _sharing is not None:
+            _sharing.take_along(registries.values() if registries else (), known_too=False)
+
+
+def _share_in(path: str | Path, mode: int | None, group: str | int | None) -> Sharing:
+    # Loaded here: whoever has one process need not pay for it at import.
+    from vitalsign.metrics.processes.directory import Directory
+    from vitalsign.metrics.processes.sharing import Sharing
+
+    directory = Directory(path, mode=mode, group=group)
+    if _sharing is None:
+        sharing = Sharing(directory)
+        sharing.take_along(_named, known_too=True)
+        return sharing
+    if directory.path.resolve() != _sharing.directory.path.resolve():
+        raise ProcessesError(
+            f"This process shares its metrics in {str(_sharing.directory.path)!r} already, and cannot go on in "
+            f"{str(directory.path)!r}. Configure one directory for the service, before its first metric."
+        )
+    return _sharing
+
+
+def _name(registry: CollectorRegistry, name: str) -> None:
+    if not name:
+        raise ProcessesError("A shared registry needs a name: the empty one is the default registry's.")
+    if shared_name(registry) not in (None, name):
+        raise ProcessesError(f"The registry to be shared as {name!r} is shared as {shared_name(registry)!r} already.")
+    if any(shared_name(other) == name for other in _named if other is not registry):
+        raise ProcessesError(f"Two registries cannot be shared as {name!r}. Give each a name of its own.")
+    name_registry(registry, name)
+    _named.add(registry)
+
+
+def from_environment() -> None:
+    """
+    Share metrics if the environment says so.
+
+    Raises:
+        ProcessesError: The directory that it names cannot be used.
+    """
+    path = os.environ.get(_DIRECTORY_VARIABLE)
+    if not path and (upstream := os.environ.get(_UPSTREAM_VARIABLE)):
+        path = os.path.join(upstream, "vitalsign")  # noqa: PTH118  # beside prometheus_client's own files
+    if path:
+        configure(processes=path)
+
+
+def is_shared(registry: Any) -> bool:
+    """Tell whether processes share the metrics of *registry*."""
+    return _sharing is not None and shared_name(registry) is not None
+
+
+def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> list[Callable[[], Iterable[Metric]]]:
+    """
+    Return what gives the metrics of a page: each collector alone, or first what all processes have together.
+
+    Args:
+        registry: The registry.
+        collectors: Its collectors.
+        until: When the time to ask them is over, by `time.monotonic()`.
+    """
+    name = shared_name(registry)
+    sharing = _sharing
+    if sharing is None or name is None:
+        return [collector.collect for collector in collectors]
+    return sharing.sources(registry, name, collectors, until)

@@ -1,0 +1,228 @@
+"""
+What a worker tells the others about its cells: an append-only file of records, one to a line.
+
+A line is the CRC-32 of the rest, in hexadecimal, a space, and a JSON list whose first member names the record:
+
+    ["process", pid, worker, time]          who writes this file, and since when: always the first record
+    ["family", number, registry, spec, max_series]      a metric, by its description
+    ["child", number, family, labels, created]      one label set of it
+    ["cells", child, offset]                where one thread's cells of it begin, in units of 8 bytes
+    ["info", child, facts, time]            what an Info tells
+    ["exemplar", child, place, labels, value, time]
+    ["gone", child]                         removed: none of its cells count any more
+
+A reader stops at a line that is not whole yet, and for good at one whose sum is wrong. By the first record it knows
+a file that has been written anew: an inode's number is soon given to another file.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from vitalsign.metrics.processes.directory import TEMPORARY, open_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+__all__ = ["CorruptJournalError", "Journal", "JournalTail", "encode"]
+
+Record = list[Any]
+
+_MIN_COMPACTION = 256 * 1024  # bytes: below that a rewrite saves nothing worth having
+_HEAD = 64  # bytes: at least the first record up to its time
+
+
+class CorruptJournalError(ValueError):
+    """A journal holds a line that no worker has written."""
+
+
+def encode(record: Record) -> bytes:
+    """Write one record as a line."""
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+class Journal:
+    """The journal of this process: written by it alone."""
+
+    def __init__(self, path: Path, mode: int | None = None) -> None:
+        """
+        Create the file.
+
+        Raises:
+            OSError: It cannot be created.
+        """
+        self._path = path
+        self._mode = mode
+        self._descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, mode)
+        self._size = 0
+        self._compact_at = _MIN_COMPACTION
+        self._is_busy = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is time to write it anew, without what holds no more."""
+        return self._size >= self._compact_at and not self._is_busy
+
+    def append(self, record: Record) -> None:
+        """
+        Add a record.
+
+        Raises:
+            OSError: The disk is full, for example. What was written of it is cut off again.
+        """
+        data = encode(record)
+        try:
+            _write(self._descriptor, data)
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(data)
+
+    def rewrite(self, records: Callable[[], Iterable[Record]]) -> None:
+        """
+        Replace all records by these. Readers see the old file or the new one, never a mixture.
+
+        Args:
+            records: Makes them; called again if a signal handler or a finalizer has appended something meanwhile.
+
+        Raises:
+            OSError: The new file cannot be written; the old one stays.
+        """
+        self._is_busy = True
+        try:
+            while not self._rewrite(records):
+                pass
+        except OSError:
+            self._compact_at = self._size + _MIN_COMPACTION
+            raise
+        finally:
+            self._is_busy = False
+
+    def _rewrite(self, records: Callable[[], Iterable[Record]]) -> bool:
+        size_before = self._size
+        data = b"".join(map(encode, records()))
+        size = len(data)
+        temporary = self._path.with_suffix(TEMPORARY)
+        descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, self._mode)
+        try:
+            _write(descriptor, data)
+        except OSError:
+            os.close(descriptor)
+            temporary.unlink()
+            raise
+        if self._size != size_before:
+            os.close(descriptor)
+            return False
+        # From the test to here nothing is called, so nothing comes in between; what comes now is in the new file.
+        old, self._descriptor, self._size = self._descriptor, descriptor, size
+        os.replace(temporary, self._path)  # noqa: PTH105  # that of Path calls more
+        os.close(old)
+        self._compact_at = max(_MIN_COMPACTION, 2 * size)
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):  # a process that has become a daemon may have closed it
+            os.close(self._descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    if written != len(data):
+        raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
+
+
+class JournalTail:
+    """The journal of another process, read as far as it goes, and further the next time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._head = b""
+        self._offset = 0
+        self._is_broken = False
+
+    def read(self) -> tuple[bool, list[Record], CorruptJournalError | None]:
+        """
+        Read what has been added; nothing if there is no file.
+
+        Returns:
+            Whether the file is another one than before, so that all read earlier holds no more; the new records; and
+            the error that ended them, if a line is broken.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        try:
+            # What is not ours may be a pipe, and must not block.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return False, [], None
+        try:
+            is_new = self._look_at(os.pread(descriptor, _HEAD, 0))
+            if self._is_broken:
+                return is_new, [], None
+            data = os.pread(descriptor, max(0, os.fstat(descriptor).st_size - self._offset), self._offset)
+        finally:
+            os.close(descriptor)
+        whole = data.rfind(b"\n") + 1  # what is not whole yet may be cut off again: it is read anew the next time
+        self._offset += whole
+        records, error = _decode_all(data[:whole].split(b"\n")[:-1])
+        self._is_broken = error is not None
+        return is_new, records, error
+
+    def stop(self) -> None:
+        """Read no more of this file."""
+        self._is_broken = True
+
+    def _look_at(self, head: bytes) -> bool:
+        is_new = not head.startswith(self._head)
+        if is_new:
+            self._offset, self._is_broken = 0, False
+        self._head = head.partition(b"\n")[0]
+        return is_new
+
+
+def _decode_all(lines: list[bytes]) -> tuple[list[Record], CorruptJournalError | None]:
+    """Return the records before the first broken line, and what is wrong with that."""
+    try:
+        # All at once: this is most of the work of a worker's first scrape.
+        records = json.loads(b"[%s]" % b",".join(map(_body, lines)))
+        if len(records) == len(lines) and all(map(_is_record, records)):
+            return records, None
+    except (ValueError, RecursionError):
+        pass
+    records = []
+    for line in lines:
+        try:
+            records.append(_decode(line))
+        except CorruptJournalError as error:
+            return records, error
+    return records, None
+
+
+def _body(line: bytes) -> bytes:
+    body = line[9:]
+    if line[:9] != b"%08x " % crc32(body):
+        raise CorruptJournalError(f"not a record: {line[:60]!r}")
+    return body
+
+
+def _decode(line: bytes) -> Record:
+    try:
+        record = json.loads(_body(line))
+    except (ValueError, RecursionError) as error:
+        raise CorruptJournalError(f"not a record: {line[:60]!r}") from error
+    if not _is_record(record):
+        raise CorruptJournalError(f"not a record: {line[:60]!r}")
+    return record  # type: ignore[no-any-return]  # what it holds is judged by whoever takes it
+
+
+def _is_record(record: object) -> bool:
+    return isinstance(record, list) and bool(record)

@@ -1,0 +1,184 @@
+"""The journal: appended to, read as far as it is whole, written anew without a reader losing its place."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.processes import forked
+from vitalsign.metrics.processes import journal as module
+from vitalsign.metrics.processes.journal import CorruptJournalError, Journal, JournalTail, encode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a journal is written."""
+    return tmp_path / "1-a.names"
+
+
+def test_tail_reads_what_has_been_added(path: Path) -> None:
+    """Each read returns what is new since the one before."""
+    journal, tail = Journal(path), JournalTail(path)
+    assert tail.read() == (False, [], None)
+    journal.append(["process", 1])
+    assert tail.read() == (False, [["process", 1]], None)
+    journal.append(["gone", "é\n\ud800"])
+    journal.append(["gone", 3])
+    assert tail.read() == (False, [["gone", "é\n\ud800"], ["gone", 3]], None)
+    assert tail.read() == (False, [], None)
+    journal.close()
+
+
+def test_journal_that_is_not_there_holds_nothing(path: Path) -> None:
+    """A process that has not written its journal yet has told nothing."""
+    assert JournalTail(path).read() == (False, [], None)
+
+
+def test_line_that_is_not_whole_is_read_once_it_is(path: Path) -> None:
+    """A line is taken when its end is there, however it comes in."""
+    tail, line = JournalTail(path), encode(["a", 1])
+    records = []
+    for end in range(1, len(line) + 1):
+        path.write_bytes(line[:end])
+        records += tail.read()[1]
+        assert records == ([["a", 1]] if end == len(line) else [])
+
+
+def test_partial_line_that_is_cut_off_again_does_no_harm(path: Path) -> None:
+    """A write that failed half way, was seen, and was taken back leaves the reader in its place."""
+    journal, tail = Journal(path), JournalTail(path)
+    journal.append(["a"])
+    tail.read()
+    with path.open("ab") as file:
+        file.write(encode(["half"])[:12])
+    assert tail.read() == (False, [], None)
+    os.truncate(path, len(encode(["a"])))
+    journal.append(["a longer record than the half one"])
+    assert tail.read() == (False, [["a longer record than the half one"]], None)
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"garbage\n", b"00000000 []\n", b"zzzzzzzz [1]\n", b"\xff\xfe\x00\n", encode(["x"])[:-1].upper() + b"\n"],
+)
+def test_corrupt_line_ends_the_journal(path: Path, line: bytes) -> None:
+    """What stands before a line that nobody has written counts, what follows does not; it is reported once."""
+    path.write_bytes(encode(["a"]) + line + encode(["b"]))
+    tail = JournalTail(path)
+    is_new, records, error = tail.read()
+    assert (is_new, records) == (False, [["a"]])
+    assert isinstance(error, CorruptJournalError)
+    with path.open("ab") as file:
+        file.write(encode(["c"]))
+    assert tail.read() == (False, [], None)
+
+
+@pytest.mark.parametrize("body", [b"[1", b"{}", b"[]", b"1],[2", b"[" * 100_000])
+def test_line_whose_sum_is_right_and_that_is_no_record_is_corrupt(path: Path, body: bytes) -> None:
+    """The sum alone makes no record."""
+    path.write_bytes(encode(["a"]) + b"%08x %s\n" % (module.crc32(body), body))
+    _, records, error = JournalTail(path).read()
+    assert records == [["a"]]
+    assert isinstance(error, CorruptJournalError)
+
+
+def test_rewritten_journal_is_read_from_its_start(path: Path) -> None:
+    """A reader notices that the file is another one, and appending goes on in it."""
+    journal, tail = Journal(path), JournalTail(path)
+    for number in range(10):
+        journal.append(["process", number])
+    tail.read()
+    journal.rewrite(lambda: [["process", "anew"], ["b"]])
+    journal.append(["c"])
+    assert tail.read() == (True, [["process", "anew"], ["b"], ["c"]], None)
+    assert list(path.parent.iterdir()) == [path]
+    journal.close()
+
+
+def test_rewritten_journal_is_noticed_though_inode_and_length_say_nothing(path: Path) -> None:
+    """A new file that has got the number of an old one, and is longer, is still another one."""
+    path.write_bytes(encode(["process", 1, 0, 1.5]) + encode(["a"]))
+    tail = JournalTail(path)
+    tail.read()
+    content = encode(["process", 1, 0, 2.5]) + encode(["b"]) * 3
+    with path.open("r+b") as file:  # the same inode
+        file.write(content)
+    assert tail.read() == (True, [["process", 1, 0, 2.5], *[["b"]] * 3], None)
+
+
+def test_rewritten_journal_recovers_from_a_broken_line(path: Path) -> None:
+    """A journal that was broken counts again once its writer has written it anew."""
+    journal, tail = Journal(path), JournalTail(path)
+    journal.append(["process", 1])
+    with path.open("ab") as file:
+        file.write(b"garbage\n")
+    assert isinstance(tail.read()[2], CorruptJournalError)
+    journal.rewrite(lambda: [["process", 2]])
+    assert tail.read() == (True, [["process", 2]], None)
+    journal.close()
+
+
+def test_record_appended_while_the_journal_is_rewritten_is_kept(path: Path) -> None:
+    """What a signal handler or a finalizer adds in the middle of a rewrite is in the new file."""
+    journal, tail = Journal(path), JournalTail(path)
+    journal.append(["process", 1])
+    kept: list[list[Any]] = [["process", 2]]
+
+    def records() -> Any:
+        yield from kept
+        if len(kept) == 1:
+            kept.append(["late"])
+            journal.append(["late"])
+
+    journal.rewrite(records)
+    assert tail.read()[1] == [["process", 2], ["late"]]
+    journal.close()
+
+
+def test_journal_is_long_when_most_of_it_may_be_waste(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is time for a rewrite at a least size, and afterwards at twice what was left."""
+    monkeypatch.setattr(module, "_MIN_COMPACTION", 100)
+    journal = Journal(path)
+    while not journal.is_long:
+        journal.append(["some", "record"])
+    journal.rewrite(lambda: [["x" * 200]])
+    assert not journal.is_long
+    journal.append(["x" * 300])
+    assert journal.is_long
+    journal.close()
+
+
+def test_full_disk_leaves_the_journal_whole(path: Path) -> None:
+    """Where a record, or a rewrite, does not fit, the file stays as it was and goes on when there is room."""
+
+    def work() -> tuple[int, int, list[Any], list[str]]:
+        journal = Journal(path)
+        journal.append(["a"])
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, hard))
+        failures = 0
+        for attempt in (
+            lambda: journal.append(["x" * 100]),
+            lambda: journal.rewrite(lambda: [["x" * 100]]),
+            lambda: journal.append(["y" * 100]),
+        ):
+            try:
+                attempt()
+            except OSError:
+                failures += 1
+        size = path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        journal.append(["b"])
+        return failures, size, JournalTail(path).read()[1], [each.name for each in path.parent.iterdir()]
+
+    failures, size, records, files = forked(work)
+    assert (failures, size) == (3, len(encode(["a"])))
+    assert records == [["a"], ["b"]]
+    assert files == [path.name]
