@@ -23,11 +23,14 @@ __all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "name_re
 
 _log = logging.getLogger("vitalsign")
 _declaring = RLock()
-_DuplicateTimeseries: Any = getattr(_upstream, "DuplicateTimeseries", ValueError)  # new in 0.26
+if TYPE_CHECKING:
+    _DuplicateTimeseries = ValueError
+else:
+    _DuplicateTimeseries = getattr(_upstream, "DuplicateTimeseries", ValueError)  # new in 0.26
 _names: WeakKeyDictionary[CollectorRegistry, str] = WeakKeyDictionary({REGISTRY: ""})
 
 
-class DuplicateSeriesError(DuplicateMetricError, _DuplicateTimeseries):  # type: ignore[misc]  # found at run time
+class DuplicateSeriesError(DuplicateMetricError, _DuplicateTimeseries):
     """
     The error about a name that is taken, which is prometheus_client's error too.
 
@@ -37,8 +40,8 @@ class DuplicateSeriesError(DuplicateMetricError, _DuplicateTimeseries):  # type:
 
     def __init__(self, message: str, *, name: str, existing: object, duplicates: set[str]) -> None:
         super().__init__(message, name=name, existing=existing)
-        self.args = (message,)  # prometheus_client's class has put its own words before it
-        self.duplicates = duplicates
+        BaseException.__init__(self, message)  # prometheus_client's class has put its own words in its place
+        self.duplicates: set[str] = duplicates
 
 
 def declare(spec: MetricSpec, registry: CollectorRegistry | None, make: Callable[[], Any], cls: type) -> Any:

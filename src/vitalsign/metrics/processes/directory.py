@@ -73,8 +73,8 @@ class Directory:
         """
         if fcntl is None:
             raise ProcessesError("Sharing metrics between processes needs file locks, which this platform lacks.")
-        self.path = Path(path).absolute()
-        self.file_mode = None if mode is None else mode & 0o666
+        self.path: Path = Path(path).absolute()
+        self.file_mode: int | None = None if mode is None else mode & 0o666
         self._held: set[int] = set()  # descriptors of the directory's lock
         try:
             self._make(mode, group)

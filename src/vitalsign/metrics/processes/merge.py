@@ -44,7 +44,7 @@ class Series:
         self._created = 0.0
         self._exemplars: dict[int, Exemplar] | None = None
         self.numbers: Any = None
-        self.stamp = 0.0
+        self.stamp: float = 0.0
 
     @property
     def _exemplar(self) -> Exemplar | None:
@@ -84,10 +84,12 @@ class MergedFamily:
         """
         self.declared = spec
         # A host that has a label of that name tells its processes apart by itself.
-        self.per_process = spec.kind == "gauge" and spec.mode.removeprefix("live") == "all" and "pid" not in spec.labels
-        self.spec = replace(spec, labels=(*spec.labels, "pid")) if self.per_process else spec
-        self.reads_lists = spec.kind in ("histogram", "summary")
-        self.width = width_of(spec)
+        self.per_process: bool = (
+            spec.kind == "gauge" and spec.mode.removeprefix("live") == "all" and "pid" not in spec.labels
+        )
+        self.spec: MetricSpec = replace(spec, labels=(*spec.labels, "pid")) if self.per_process else spec
+        self.reads_lists: bool = spec.kind in ("histogram", "summary")
+        self.width: int = width_of(spec)
         self.max_series = max_series
         self.plan: Any = before.plan if before is not None else None
         self.series: dict[tuple[str, ...], Series] = {}

@@ -63,14 +63,15 @@ class ProcessFiles:
 
     def __init__(self, directory: Directory, name: str) -> None:
         self.name = name
-        self.pid = self.worker = 0
+        self.pid: int = 0
+        self.worker: int = 0
         self.is_living = True
         self.families: dict[int, ToldFamily] = {}
         self._owners: dict[int, ToldFamily] = {}  # by the number of a child
         self._tail = JournalTail(directory.path / f"{name}{NAMES}")
         self._cells_path: Path = directory.path / f"{name}{CELLS}"
         self._end = 0  # of the cells that are in use
-        self.cells = array("d")
+        self.cells: array[float] = array("d")
 
     def refresh(self) -> None:
         """

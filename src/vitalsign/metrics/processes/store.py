@@ -69,9 +69,9 @@ class Store:
 
     def __init__(self, directory: Directory, fresh: Iterable[Cell] = ()) -> None:
         """Prepare; *fresh* are the gauges whose functions were asked in the process that this one was forked from."""
-        self.name = ""
-        self.freshness = Freshness(fresh)
-        self.worker = 0
+        self.name: str = ""
+        self.freshness: Freshness = Freshness(fresh)
+        self.worker: int = 0
         self._directory = directory
         self._length = 0  # cells in the file
         self._segments: list[tuple[int, memoryview[float]]] = []  # where each begins
