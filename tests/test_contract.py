@@ -21,15 +21,21 @@ from starlette.testclient import TestClient
 
 from tests.pages import Block, run
 from tests.servers import free_port, wait_until
+from vitalsign.metrics.instruments import Instrument
 
 
 @pytest.fixture(autouse=True)
 def clean_default_registry():
-    """Take from the default registry what a test has put there, since these blocks rely on the default."""
+    """Lay the default registry's metrics of ours aside, and take from it what a test has put there."""
+    aside = [collector for collector in REGISTRY._collector_to_names if isinstance(collector, Instrument)]
+    for collector in aside:
+        REGISTRY.unregister(collector)
     before = set(REGISTRY._collector_to_names)
     yield
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
+    for collector in aside:
+        REGISTRY.register(collector)
 
 
 def promised(code, **given):

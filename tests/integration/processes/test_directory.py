@@ -107,6 +107,7 @@ STARTING = """
 
     if len(sys.argv) > 2:
         import os, pwd
+        import vitalsign.metrics.processes.sharing  # loaded now: the interpreter's library may be root's alone
         os.setuid(pwd.getpwnam("nobody").pw_uid)
     try:
         configure(processes=sys.argv[1])
