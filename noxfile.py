@@ -78,13 +78,15 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run every test on one Python and keep its coverage for the session of that name."""
+    """Run the tests on one Python and keep their coverage for the session of that name."""
     install(session, "test")
     COVERAGE.mkdir(parents=True, exist_ok=True)
     for stale in COVERAGE.glob(f".coverage.{session.python}.*"):
         stale.unlink()
     data = {"COVERAGE_FILE": str(COVERAGE / f".coverage.{session.python}")}
-    pytest(session, *session.posargs, runner=("coverage", "run", "-m"), env=data)
+    # The application servers are slow to start and kill: one Python is enough for them.
+    servers = () if session.python == RUNNING else ("--ignore=tests/integration/processes",)
+    pytest(session, *servers, *session.posargs, runner=("coverage", "run", "-m"), env=data)
 
 
 @nox.session

@@ -117,6 +117,8 @@ def conclude(code: int, sessions: Path, reports: Iterable[Path], *, tests_expect
         say(f"sessions {result}: {', '.join(names)}")
     if code == 0 and (failed or (tests_expected and not passed)):
         code = 1
+    if code < 0:  # nox was ended by a signal: say it as a shell does
+        code = 128 - code
     if code:
         say(f"the run failed with exit code {code}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)

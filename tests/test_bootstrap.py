@@ -79,6 +79,11 @@ def test_failed_session_is_named(concluded):
     ]
 
 
+def test_ended_by_a_signal_is_a_failure(concluded):
+    """A run whose nox was ended by a signal has the exit code that a shell would give, though no test failed."""
+    assert concluded(-15, PASSED)[0] == 143
+
+
 def test_old_python_is_refused_with_the_fix(bootstrap):
     """A Python below the supported ones is refused in words that say which to use; the oldest supported is not."""
     with pytest.raises(bootstrap.BootstrapError, match=r"this is Python 3\.9, .* needs 3\.11 .* such as python3\.11"):
