@@ -56,7 +56,8 @@ def run_script(script: str, *arguments: str, timeout: float = PATIENCE) -> str:
     Coverage is not measured there: its locks do not survive a fork while other threads run.
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), *arguments],
+        # Python 3.12 and later warn of forks among threads, which is what some scripts are about.
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(script), *arguments],
         env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
         capture_output=True,
         text=True,
