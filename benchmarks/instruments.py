@@ -8,12 +8,13 @@ from typing import Any
 
 from benchmarks.rows import SECONDS, Row, Target, beside
 
-__all__ = ["rows"]
+__all__ = ["FIRST_BUCKET", "LAST_BUCKET", "call_time", "rows"]
 
 _CALLS = 5_000
 _REPEATS = 100
-_FIRST_BUCKET = 0.003
-_LAST_BUCKET = 9.0
+
+FIRST_BUCKET = 0.003
+LAST_BUCKET = 9.0
 
 
 def rows() -> list[Row]:
@@ -29,19 +30,19 @@ def rows() -> list[Row]:
 
 
 def inc(library: str, short: bool) -> float:
-    return _call_time("child.inc()", {"child": _counter(library).labels("GET", "/a", "200")}, short)
+    return call_time("child.inc()", {"child": _counter(library).labels("GET", "/a", "200")}, short)
 
 
 def labels_inc(library: str, short: bool) -> float:
-    return _call_time('counter.labels("GET", "/a", "200").inc()', {"counter": _counter(library)}, short)
+    return call_time('counter.labels("GET", "/a", "200").inc()', {"counter": _counter(library)}, short)
 
 
 def observe_first(library: str, short: bool) -> float:
-    return _call_time(f"child.observe({_FIRST_BUCKET})", {"child": _histogram(library)}, short)
+    return call_time(f"child.observe({FIRST_BUCKET})", {"child": _histogram(library)}, short)
 
 
 def observe_last(library: str, short: bool) -> float:
-    return _call_time(f"child.observe({_LAST_BUCKET})", {"child": _histogram(library)}, short)
+    return call_time(f"child.observe({LAST_BUCKET})", {"child": _histogram(library)}, short)
 
 
 def decorated(library: str, short: bool) -> float:
@@ -53,15 +54,15 @@ def decorated(library: str, short: bool) -> float:
     def work() -> None:
         pass
 
-    return _call_time("work()", {"work": work}, short)
+    return call_time("work()", {"work": work}, short)
 
 
 def timed_block(library: str, short: bool) -> float:
     """Time an empty block; prometheus_client's is `with h.time()`."""
     child = _histogram(library)
     if library == "vitalsign":
-        return _call_time("with timer(child): pass", {"child": child, "timer": import_module(library).timer}, short)
-    return _call_time("with child.time(): pass", {"child": child}, short)
+        return call_time("with timer(child): pass", {"child": child, "timer": import_module(library).timer}, short)
+    return call_time("with child.time(): pass", {"child": child}, short)
 
 
 def _counter(library: str) -> Any:
@@ -75,7 +76,7 @@ def _histogram(library: str) -> Any:
     return histogram.labels("GET", "/a")
 
 
-def _call_time(statement: str, names: dict[str, Any], short: bool) -> float:
+def call_time(statement: str, names: dict[str, Any], short: bool) -> float:
     """Return the seconds of one *statement*, the best of a few loops: what disturbs a loop only ever adds."""
     calls = _CALLS // 100 if short else _CALLS
     loop = timeit.Timer(statement, globals=names)

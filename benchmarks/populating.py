@@ -8,12 +8,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["in_threads", "populated"]
+__all__ = ["HISTOGRAM", "OBSERVATIONS", "bound_children", "histogram", "in_threads", "observe_all", "populated"]
 
-_OBSERVATIONS = 24
-"""Of each child, by all threads together."""
+HISTOGRAM = "http_request_duration_seconds"
+OBSERVATIONS = 24
+"""Of each child, by all threads of a process together."""
 
 
 def in_threads(count: int, work: Callable[[], object]) -> None:
@@ -43,24 +44,32 @@ def in_threads(count: int, work: Callable[[], object]) -> None:
 
 
 def populated(library: str, children: int, threads: int) -> Any:
+    """Return a registry with a histogram of *children* label sets, each observed by all of *threads* threads."""
+    registry = import_module("prometheus_client").CollectorRegistry()
+    metric = histogram(library, registry=registry)
+    bound = bound_children(metric, children)
+    in_threads(threads, lambda: observe_all(bound, OBSERVATIONS // threads))
+    return registry
+
+
+def histogram(library: str, **options: Any) -> Any:
+    """Declare the histogram."""
+    return import_module(library).Histogram(HISTOGRAM, "Latency.", ["route"], **options)
+
+
+def bound_children(metric: Any, count: int) -> list[Any]:
+    """Return the first *count* children of the histogram."""
+    return [metric.labels(f"/route/{number}") for number in range(count)]
+
+
+def observe_all(bound: Iterable[Any], times: int = OBSERVATIONS) -> None:
     """
-    Return a registry with a histogram of *children* label sets, each observed by all of *threads* threads.
+    Observe each child.
 
     The observations look like latencies: spread over the buckets, with sums of many digits.
     """
-    registry = import_module("prometheus_client").CollectorRegistry()
-    histogram = import_module(library).Histogram(
-        "http_request_duration_seconds", "Latency.", ["route"], registry=registry
-    )
-    bound = [histogram.labels(f"/route/{number}") for number in range(children)]
     random = Random(1)
     latencies = [random.lognormvariate(-3, 1.5) for _ in range(1009)]
-    each = _OBSERVATIONS // threads
-
-    def observe_all() -> None:
-        for place, child in enumerate(bound):
-            for step in range(each):
-                child.observe(latencies[(place + 31 * step) % len(latencies)])
-
-    in_threads(threads, observe_all)
-    return registry
+    for place, child in enumerate(bound):
+        for step in range(times):
+            child.observe(latencies[(place + 31 * step) % len(latencies)])

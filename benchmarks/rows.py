@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BYTES", "OURS", "SECONDS", "STATED", "Contender", "Row", "Target", "beside"]
+__all__ = ["BYTES", "FILES", "OURS", "SECONDS", "STATED", "Contender", "Row", "Target", "beside"]
 
 SECONDS = "s"
 BYTES = "B"
+FILES = "files"
 
 OURS = ("vitalsign", "vitalsign")
 """Name and distribution, as for a contender."""
@@ -81,7 +82,7 @@ class Row:
     Attributes:
         key: Name for `--only` and for JSON: `area.what`.
         title: What is measured, in Markdown.
-        unit: `SECONDS` or `BYTES`; less is better.
+        unit: `SECONDS`, `BYTES` or `FILES`; less is better.
         contenders: Ours first; or a yardstick alone.
     """
 
