@@ -69,6 +69,7 @@ class Service:
         here, there = self._fork.Pipe()
         process = self._fork.Process(target=self._live, args=(there,), daemon=True)
         process.start()
+        there.close()  # or a worker that fails would never be missed
         self._living.append((process, here))
         self._answered(here)
 

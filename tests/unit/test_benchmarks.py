@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from benchmarks import rendering
 from benchmarks.__main__ import all_rows, main
 from benchmarks.measuring import Figures, Outcome, measure
 from benchmarks.report import Machine, as_json, as_markdown
-from benchmarks.rows import BYTES, SECONDS, STATED, Contender, Row, Target
+from benchmarks.rows import BYTES, FILES, SECONDS, STATED, Contender, Row, Target
+from tests.processes import run_script
 
+ROOT = Path(__file__).parents[2]
 RUN = {"rounds": 3, "short": False}
 
 
@@ -57,6 +62,71 @@ def test_short_run_writes_table_and_json(tmp_path, capsys):
     for each in row["contenders"]:
         assert not each["is_missing"]
         assert 0 < each["min"] <= each["median"] <= each["max"]
+
+
+def test_openmetrics_rows_run(tmp_path):
+    """A short run measures OpenMetrics pages by one and by eight threads, and the stall while one is scraped."""
+    data = tmp_path / "run.json"
+    assert main(["--short", "--only", "render.openmetrics.*", "--json", str(data)]) == 0
+    rows = json.loads(data.read_text(encoding="utf-8"))["rows"]
+    assert [row["key"].rpartition(".")[2] for row in rows] == ["1", "8", "stall"]
+    assert all(each["median"] > 0 for row in rows for each in row["contenders"])
+
+
+def test_page_in_another_format_is_not_measured():
+    """An application that answers a scrape in another format than was asked for is an error, not a figure."""
+
+    async def app(scope, receive, send):
+        headers = [(b"content-type", b"text/plain; version=0.0.4")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"up 1.0\n"})
+
+    scope = {"headers": [(b"accept", b"application/openmetrics-text;version=1.0.0")]}
+    with pytest.raises(RuntimeError, match="not answered as it asked"):
+        asyncio.run(rendering._scrape(app, scope))
+
+
+def test_rows_of_many_processes_run(tmp_path):
+    """A short run measures calls, scrapes and dead workers of both libraries, and the dead leave theirs to one."""
+    data = tmp_path / "run.json"
+    script = """
+    import sys
+    root, data = sys.argv[1:]
+    sys.path.insert(0, root)
+    from benchmarks.__main__ import main
+    sys.exit(main(["--short", "--only", "processes.*", "--json", data]))
+    """
+    run_script(script, str(ROOT), str(data))
+    rows = {row["key"]: row for row in json.loads(data.read_text(encoding="utf-8"))["rows"]}
+    shown = {key: [each["median"] for each in row["contenders"]] for key, row in rows.items()}
+    for key in ("inc", "first", "last", "scrape", "cold", "dead.first"):
+        assert min(shown[f"processes.{key}"]) > 0
+    ours, theirs = shown["processes.dead.files"]
+    assert ours <= rows["processes.dead.files"]["target"]["limit"]
+    assert theirs == 4  # one of each that died
+    ours, theirs = shown["processes.dead.bytes"]
+    assert 0 < ours < theirs
+    assert len(shown["processes.dead.time"]) == 2
+
+
+@pytest.mark.parametrize("library", ["vitalsign", "prometheus_client"])
+def test_page_without_what_was_counted_is_not_measured(library):
+    """A scrape that does not tell what the workers have counted is an error, not a figure."""
+    script = """
+    import sys
+    root, library = sys.argv[1:]
+    sys.path.insert(0, root)
+    from benchmarks.workers import service
+    with service(library, 1, 2) as running:
+        assert running.scrape_time() > 0
+        for path in running.directory.iterdir():
+            path.unlink()
+        try:
+            running.scrape_time()
+        except RuntimeError as error:
+            print(error)
+    """
+    assert f"The page of {library} does not have what was counted" in run_script(script, str(ROOT), library)
 
 
 def test_pattern_without_a_row_is_refused(capsys):
@@ -112,6 +182,22 @@ def test_row_is_judged_against_the_best_peer():
     assert shown["is_met"] is False
     assert shown["contenders"][0]["samples"] == [3e-6, 2e-6, 4e-6]
     assert [each.get("ratio") for each in shown["contenders"]] == pytest.approx([1, 30, None, 5])
+
+
+def test_growth_below_zero_reaches_its_limit():
+    """A figure that has become less is shown as such, has no ratio, and keeps within any limit."""
+    shrunk = outcome(figures("vitalsign", -0.001), figures("peer", 0.45), target=Target(limit=0.002))
+    assert table_lines(shrunk) == [
+        "| what it does | -1.00 ms (-1.00 to -1.00) | peer 450 ms (450 to 450) |  | at most 2 ms | yes |"
+    ]
+
+
+def test_files_are_counted():
+    """A row of files shows whole ones."""
+    (line,) = table_lines(
+        outcome(figures("vitalsign", 3.0), figures("peer", 200.0), unit=FILES, target=Target(limit=4))
+    )
+    assert line == "| what it does | 3 files (3 to 3) | peer 200 files (200 to 200) | 66.7x | at most 4 files | yes |"
 
 
 def test_ratio_compares_each_round_with_itself():
