@@ -409,7 +409,7 @@ class DistributionCell(Cell):
             elif self._others is None:
                 self._others = {shard: cells}
             else:
-                self._others[shard] = cells
+                cells = self._others.setdefault(shard, cells)  # unless a signal handler has come first
         return cells
 
     def _move_to(self, storage: Storage) -> None:

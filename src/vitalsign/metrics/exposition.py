@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from prometheus_client.exposition import generate_latest as _upstream_text
@@ -18,7 +20,7 @@ from vitalsign.metrics.catalogue import is_classic_label
 from vitalsign.metrics.internal import internal_error
 from vitalsign.metrics.openmetrics import END
 from vitalsign.metrics.patience import ask
-from vitalsign.metrics.registry import REGISTRY, collectors_of
+from vitalsign.metrics.registry import REGISTRY, collectors_of, holding
 from vitalsign.metrics.samples import LazyMetric, settled
 
 if TYPE_CHECKING:
@@ -104,20 +106,28 @@ def render(
         yield END
 
 
-def _sources(registry: Any, until: float | None) -> Iterable[Callable[[], Iterable[Metric]]]:
-    if isinstance(registry, RestrictedRegistry) and processes.is_shared(registry._registry):
-        return [_restricted(source, registry._name_set) for source in _sources(registry._registry, until)]
+def _sources(registry: Any, until: float | None, names: set[str] | None = None) -> list[Callable[[], Iterable[Metric]]]:
+    if isinstance(registry, RestrictedRegistry) and collectors_of(registry._registry) is not None:
+        names = registry._name_set
+        return [_restricted(source, names) for source in _sources(registry._registry, until, names)]
     collectors = collectors_of(registry)
     if collectors is None:
         return [registry.collect]
+    if names is not None:
+        collectors = holding(registry, collectors, names)
     info = registry.get_target_info()
     head = [lambda: [_target_info(info)]] if info else []
     return [*head, *processes.sources(registry, collectors, until)]
 
 
 def _restricted(source: Callable[[], Iterable[Metric]], names: set[str]) -> Callable[[], Iterable[Metric]]:
-    """Leave only the samples of these names, as prometheus_client's restricted registry does."""
-    return lambda: filter(None, (metric._restricted_metric(names) for metric in source()))  # type: ignore[no-untyped-call]
+    """Leave only the samples of these names, as prometheus_client's restricted registry does; who is asked stays."""
+
+    def collect(_: object) -> Iterable[Metric]:
+        return filter(None, (metric._restricted_metric(names) for metric in source()))  # type: ignore[no-untyped-call]
+
+    collector = getattr(source, "__self__", None)
+    return partial(collect, None) if collector is None else MethodType(collect, collector)
 
 
 def _collect(source: Callable[[], Iterable[Metric]], until: float | None) -> list[Metric]:

@@ -100,8 +100,10 @@ class Family:
                 key = (OVERFLOW,) * len(key)
             child = self.children.get(key)
             if child is None:
-                child = self.children[key] = self.make_child(self, key)
-                child._announce()
+                made = self.make_child(self, key)
+                child = self.children.setdefault(key, made)  # a signal handler may have come first
+                if child is made:
+                    child._announce()
         if overflowed:
             self._report_overflow()
         return child

@@ -94,10 +94,13 @@ def count_overflow(family: Family) -> None:
 
     if family.registry is None:
         return
-    overflows = Counter(
-        "vitalsign_series_overflow",
-        "Uses of label sets past a metric's max_series, which went to its __overflow__ series.",
-        ["metric"],
-        registry=family.registry,
-    )
-    overflows.labels(family.spec.name).inc()
+    try:
+        overflows = Counter(
+            "vitalsign_series_overflow",
+            "Uses of label sets past a metric's max_series, which went to its __overflow__ series.",
+            ["metric"],
+            registry=family.registry,
+        )
+        overflows.labels(family.spec.name).inc()
+    except Exception as error:  # noqa: BLE001  # the host may hold the name; it only asked for a label set
+        internal_error("series overflow", error)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "name_registry", "shared_name"]
+__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "holding", "name_registry", "shared_name"]
 
 _log = logging.getLogger("vitalsign")
 _declaring = RLock()
@@ -88,6 +88,12 @@ def collectors_of(registry: Any) -> list[Collector] | None:
         return None
     with registry._lock:
         return list(registry._collector_to_names)
+
+
+def holding(registry: Any, collectors: Iterable[Collector], names: set[str]) -> list[Collector]:
+    """Return those of *collectors* that hold one of *names*, or have not told *registry* what they hold."""
+    held = registry._collector_to_names
+    return [each for each in collectors if not (known := held.get(each)) or not names.isdisjoint(known)]
 
 
 def name_registry(registry: CollectorRegistry, name: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.processes.sharing import Sharing
 
-__all__ = ["configure", "from_environment", "is_shared", "sources"]
+__all__ = ["configure", "from_environment", "sources"]
 
 _DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
 _UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -103,11 +103,6 @@ def from_environment() -> None:
         path = os.path.join(upstream, "vitalsign")  # noqa: PTH118  # beside prometheus_client's own files
     if path:
         configure(processes=path)
-
-
-def is_shared(registry: Any) -> bool:
-    """Tell whether processes share the metrics of *registry*."""
-    return _sharing is not None and shared_name(registry) is not None
 
 
 def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> list[Callable[[], Iterable[Metric]]]:
