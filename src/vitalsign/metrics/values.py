@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from vitalsign.metrics.family import Family
 
 __all__ = ["FactsCell", "GaugeCell", "ValueCell"]
+
+_HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+_PLAIN = frozenset((float, int) if _HAS_GIL else ())
+"""
+Types that are added to a number without a lock.
+
+Where one thread runs at a time, it goes on from reading the number to writing the sum back: CPython hands over, and
+runs signal handlers, only at calls, at loops and where functions start. Another type's addition may be a call.
+"""
 
 
 class ValueCell(Cell):
@@ -90,27 +100,28 @@ class GaugeCell(ValueCell):
         """Add *amount*, which may be negative."""
         if self._labelvalues is None or self._family.is_most_recent:
             self._refuse("inc")
-        with LOCK:
-            if cells._storage is None:
-                self._number += amount
-            else:
-                self._add(amount)
+        if cells._storage is None and type(amount) in _PLAIN:
+            self._number += amount
+        else:
+            self._add(amount)
 
     def dec(self, amount: float = 1) -> None:
         """Subtract *amount*."""
         if self._labelvalues is None or self._family.is_most_recent:
             self._refuse("dec")
-        with LOCK:
-            if cells._storage is None:
-                self._number -= amount
-            else:
-                self._add(-amount)
+        if cells._storage is None and type(amount) in _PLAIN:
+            self._number -= amount
+        else:
+            self._add(-amount)
 
     def set(self, value: float) -> None:
         """Set the gauge to *value*."""
         if self._labelvalues is None:
             self._check_writable()
-        self._put(float(value))
+        if cells._storage is None:
+            self._number = float(value)
+        else:
+            self._put(float(value))
 
     def set_function(self, f: Callable[[], float]) -> None:
         """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -83,6 +85,24 @@ def test_gauge_moved_by_threads_at_once_comes_back_to_zero(registry: CollectorRe
 
     in_threads(16, move)
     assert value_of(registry, "g") == 0
+
+
+@pytest.mark.parametrize("amount", [1, 0.5, Fraction(1, 2), True], ids=["int", "float", "fraction", "bool"])
+def test_gauge_loses_no_step_among_threads_that_switch_all_the_time(registry: CollectorRegistry, amount: Any) -> None:
+    """Steps of any type of number, from 8 threads that are interrupted as often as they can be, add up exactly."""
+    gauge = Gauge("g", "g", registry=registry)
+
+    def move() -> None:
+        for _ in range(10_000):
+            gauge.inc(amount)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        in_threads(8, move)
+    finally:
+        sys.setswitchinterval(interval)
+    assert value_of(registry, "g") == 80_000 * amount
 
 
 def test_children_made_by_threads_at_once_are_one(registry: CollectorRegistry) -> None:
