@@ -27,6 +27,7 @@ __all__ = [
     "full_name",
     "is_classic_label",
     "label_names",
+    "spec_of",
 ]
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info", "stateset"]
@@ -102,6 +103,15 @@ class MetricSpec:
         if self.states:
             shape.append(f"states {self.states}")
         return f"{self.name} ({', '.join(shape)})"
+
+
+def spec_of(collector: object) -> MetricSpec | None:
+    """Return the description that a collector of ours has; None for a foreign one, which may have another `spec`."""
+    try:
+        spec = getattr(collector, "spec", None)
+    except Exception:  # noqa: BLE001  # a property of the host's
+        return None
+    return spec if isinstance(spec, MetricSpec) else None
 
 
 def is_classic_label(name: str) -> bool:

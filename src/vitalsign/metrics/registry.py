@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -11,6 +12,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client import registry as _upstream
 
 from vitalsign.exceptions import DuplicateMetricError
+from vitalsign.metrics import cells  # noqa: F401  # see _declaring
+from vitalsign.metrics.catalogue import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,10 +22,24 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "name_registry", "shared_name"]
+__all__ = [
+    "REGISTRY",
+    "CollectorRegistry",
+    "collectors_of",
+    "declare",
+    "name_registry",
+    "shared_name",
+    "target_info_of",
+]
 
 _log = logging.getLogger("vitalsign")
 _declaring = RLock()
+if hasattr(os, "register_at_fork"):
+    # Whoever declares takes the lock of the cells second, and so must a fork, which takes first what was registered
+    # last: hence the cells are imported above.
+    os.register_at_fork(
+        before=_declaring.acquire, after_in_parent=_declaring.release, after_in_child=_declaring.release
+    )
 if TYPE_CHECKING:
     _DuplicateTimeseries = ValueError
 else:
@@ -66,7 +83,7 @@ def declare(spec: MetricSpec, registry: CollectorRegistry | None, make: Callable
             registry.register(metric)
             return metric
         for holder in holders.values():
-            held: MetricSpec | None = getattr(holder, "spec", None)
+            held = spec_of(holder)
             if type(holder) is cls and held is not None and held.same_shape(spec):
                 if held.help != spec.help:
                     _log.warning(
@@ -86,8 +103,13 @@ def collectors_of(registry: Any) -> list[Collector] | None:
     """
     if type(registry) is not CollectorRegistry:
         return None
-    with registry._lock:
-        return list(registry._collector_to_names)
+    # Without the registry's lock, which another thread may have held when we were forked: this is a single step.
+    return list(registry._collector_to_names)
+
+
+def target_info_of(registry: CollectorRegistry) -> dict[str, str]:
+    """Return the labels of the registry's target, if it has been given any."""
+    return registry._target_info or {}  # without the lock, as above
 
 
 def name_registry(registry: CollectorRegistry, name: str) -> None:
@@ -107,7 +129,7 @@ def _holders(registry: Any, names: Iterable[str]) -> dict[str, Any]:
 
 def _clash(spec: MetricSpec, holders: dict[str, Any]) -> DuplicateMetricError:
     name, holder = next(iter(holders.items()))
-    held = getattr(holder, "spec", None)
+    held = spec_of(holder)
     if held is None:
         owner = f"{type(holder).__module__}.{type(holder).__qualname__}, which is not a metric of vitalsign's"
         fix = "Give one of the two another name or namespace=, or register it on a registry of its own."
