@@ -18,6 +18,8 @@ from vitalsign.metrics import (
     track_inprogress,
     track_time,
 )
+from vitalsign.metrics.listing import catalogue
+from vitalsign.metrics.removing import unregister
 
 __all__ = [
     "Counter",
@@ -26,6 +28,7 @@ __all__ = [
     "Histogram",
     "Info",
     "Summary",
+    "catalogue",
     "configure",
     "count_calls",
     "count_errors",
@@ -34,4 +37,5 @@ __all__ = [
     "timer",
     "track_inprogress",
     "track_time",
+    "unregister",
 ]

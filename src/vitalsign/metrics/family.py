@@ -15,7 +15,7 @@ from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.registry import shared_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import CollectorRegistry
 
@@ -142,6 +142,13 @@ class Family:
             removed, self.children = self.children, {}
             for child in removed.values():
                 child._withdraw()
+
+    def retire(self, children: Iterable[Any]) -> None:
+        """Tell the other processes that none of *children* is shown any more, nor what is counted from now on."""
+        with LOCK:
+            for child in children:
+                child._withdraw()
+            self.registry_name = None
 
     def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar:
         """

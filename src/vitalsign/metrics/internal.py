@@ -9,7 +9,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from vitalsign.metrics.catalogue import spec_of
+from vitalsign.metrics.catalogue import class_name, spec_of
 
 if TYPE_CHECKING:
     from vitalsign.metrics.family import Family
@@ -46,8 +46,8 @@ def internal_error(where: str, error: BaseException) -> None:
 
 def collecting(collector: object) -> str:
     """Return the place of an error in *collector*: its class, or the metric if it is one of ours."""
-    spec, kind = spec_of(collector), type(collector)
-    return f"collect of {spec.name if spec else f'{kind.__module__}.{kind.__qualname__}'}"[:_LONGEST_PLACE]
+    spec = spec_of(collector)
+    return f"collect of {spec.name if spec else class_name(collector)}"[:_LONGEST_PLACE]
 
 
 def internal_error_later(where: str, error: BaseException) -> None:

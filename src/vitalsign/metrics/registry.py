@@ -13,7 +13,7 @@ from prometheus_client import registry as _upstream
 
 from vitalsign.exceptions import DuplicateMetricError
 from vitalsign.metrics import cells  # noqa: F401  # see _declaring
-from vitalsign.metrics.catalogue import spec_of
+from vitalsign.metrics.catalogue import class_name, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,6 +27,7 @@ __all__ = [
     "CollectorRegistry",
     "collectors_of",
     "declare",
+    "holder_of",
     "name_registry",
     "shared_name",
     "target_info_of",
@@ -107,6 +108,12 @@ def collectors_of(registry: Any) -> list[Collector] | None:
     return list(registry._collector_to_names)
 
 
+def holder_of(registry: CollectorRegistry, name: str) -> Collector | None:
+    """Return the collector that has this name on the page of *registry*."""
+    holder: Collector | None = getattr(registry, "_names_to_collectors", {}).get(name)
+    return holder
+
+
 def target_info_of(registry: CollectorRegistry) -> dict[str, str]:
     """Return the labels of the registry's target, if it has been given any."""
     return registry._target_info or {}  # without the lock, as above
@@ -131,7 +138,7 @@ def _clash(spec: MetricSpec, holders: dict[str, Any]) -> DuplicateMetricError:
     name, holder = next(iter(holders.items()))
     held = spec_of(holder)
     if held is None:
-        owner = f"{type(holder).__module__}.{type(holder).__qualname__}, which is not a metric of vitalsign's"
+        owner = f"{class_name(holder)}, which is not a metric of vitalsign's"
         fix = "Give one of the two another name or namespace=, or register it on a registry of its own."
     elif held.name == spec.name:
         owner = f"the earlier declaration {held}"

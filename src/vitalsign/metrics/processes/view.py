@@ -136,7 +136,9 @@ class View:
 
     def _add(self, files: ProcessFiles, registry_name: str, merged: dict[str, MergedFamily]) -> None:
         for told in files.families.values():
-            if told.registry == registry_name and (files.is_living or outlives(told.spec)):
+            is_shown = files.is_living or outlives(told.spec)
+            # One without children may be what was unregistered, and its name another metric's now.
+            if told.registry == registry_name and told.children and is_shown:
                 family = self._place(registry_name, told.spec, told.max_series, merged, is_living=files.is_living)
                 if family is not None:
                     add_told(family, files, told)
