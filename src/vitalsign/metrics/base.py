@@ -68,11 +68,11 @@ class Instrument(Cell):
 
     @property
     def _labelnames(self) -> tuple[str, ...]:
-        return self._family.spec.labels
+        return self._family.takes
 
     @property
     def _metrics(self) -> dict[tuple[str, ...], Self]:
-        return dict(self._family.children)
+        return dict(self._family.shown())
 
     def labels(self, *labelvalues: object, **labelkwargs: object) -> Self:
         """
@@ -90,7 +90,7 @@ class Instrument(Cell):
             try:
                 if not labelkwargs:
                     return family.children[labelvalues]  # type: ignore[index, no-any-return]  # a miss raises
-                if not labelvalues and len(labelkwargs) == len(family.spec.labels):
+                if not labelvalues and len(labelkwargs) == len(family.takes):
                     return family.children[family.in_order(labelkwargs)]  # type: ignore[no-any-return]
             except (KeyError, TypeError):
                 pass
@@ -123,8 +123,9 @@ class Instrument(Cell):
         self._family.remove_matching(labels)
 
     def clear(self) -> None:
-        """Remove all label sets."""
-        self._family.clear()
+        """Remove all label sets; a child has none."""
+        if self._labelvalues is None:
+            self._family.clear()
 
     def describe(self) -> Iterable[Metric]:
         """Return the metric without samples: what registering needs to know."""
@@ -137,7 +138,7 @@ class Instrument(Cell):
 
     def _children(self) -> list[Self]:
         """Return all that has label values: the children, or the metric itself if it needs none."""
-        return list(self._family.children.values()) if self._labelvalues is None else [self]
+        return list(self._family.shown().values()) if self._labelvalues is None else [self]
 
     @classmethod
     def _declare(

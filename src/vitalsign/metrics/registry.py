@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from copy import copy
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -12,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client import registry as _upstream
 
 from vitalsign.exceptions import DuplicateMetricError
-from vitalsign.metrics import cells  # noqa: F401  # see _declaring
+from vitalsign.metrics import cells  # noqa: F401  # see DECLARING
 from vitalsign.metrics.catalogue import class_name, spec_of
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from vitalsign.metrics.catalogue import MetricSpec
 
 __all__ = [
+    "DECLARING",
     "REGISTRY",
     "CollectorRegistry",
+    "Tables",
     "collectors_of",
     "declare",
     "holder_of",
@@ -34,13 +37,13 @@ __all__ = [
 ]
 
 _log = logging.getLogger("vitalsign")
-_declaring = RLock()
+DECLARING = RLock()
+"""Guards what finds or registers a metric. Taken before `cells.LOCK`, never after it."""
+
 if hasattr(os, "register_at_fork"):
     # Whoever declares takes the lock of the cells second, and so must a fork, which takes first what was registered
     # last: hence the cells are imported above.
-    os.register_at_fork(
-        before=_declaring.acquire, after_in_parent=_declaring.release, after_in_child=_declaring.release
-    )
+    os.register_at_fork(before=DECLARING.acquire, after_in_parent=DECLARING.release, after_in_child=DECLARING.release)
 if TYPE_CHECKING:
     _DuplicateTimeseries = ValueError
 else:
@@ -77,7 +80,7 @@ def declare(spec: MetricSpec, registry: CollectorRegistry | None, make: Callable
     """
     if registry is None:
         return make()
-    with _declaring:
+    with DECLARING:
         holders = _holders(registry, spec.series)
         if not holders:
             metric = make()
@@ -119,9 +122,33 @@ def target_info_of(registry: CollectorRegistry) -> dict[str, str]:
     return registry._target_info or {}  # without the lock, as above
 
 
-def name_registry(registry: CollectorRegistry, name: str) -> None:
-    """Let processes share the metrics of *registry*, which has this name in all of them."""
-    _names[registry] = name
+class Tables:
+    """What a registry holds, kept so that it can hold the same again."""
+
+    _KEPT = ("_collector_to_names", "_names_to_collectors", "_collectors_without_names", "_target_info")
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry: Any = registry
+        with self._registry._lock:
+            self._kept = {name: copy(vars(registry)[name]) for name in self._KEPT if name in vars(registry)}
+
+    @property
+    def collectors(self) -> list[Collector]:
+        """The collectors that there were."""
+        return list(self._kept["_collector_to_names"])
+
+    def restore(self) -> None:
+        """Let the registry hold what it held, in the same order."""
+        with self._registry._lock:
+            vars(self._registry).update({name: copy(kept) for name, kept in self._kept.items()})
+
+
+def name_registry(registry: CollectorRegistry, name: str | None) -> None:
+    """Let processes share the metrics of *registry*, which has this name in all of them; None: no longer."""
+    if name is None:
+        _names.pop(registry, None)
+    else:
+        _names[registry] = name
 
 
 def shared_name(registry: CollectorRegistry | None) -> str | None:

@@ -1,0 +1,117 @@
+"""Lay aside what the metrics of a registry have counted, and put it back."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from vitalsign.metrics.base import Instrument
+from vitalsign.metrics.cells import LOCK
+from vitalsign.metrics.registry import DECLARING, Tables, name_registry, shared_name
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from vitalsign.metrics.cells import Cell
+
+__all__ = ["Isolation"]
+
+_IDENTITY = frozenset({"__weakref__", "_family", "_labelvalues"})
+_UNSET = object()
+
+
+class Isolation:
+    """
+    The metrics of ours on one registry, begun anew; `end` puts back what was there.
+
+    Children keep their identity, since callers hold them: each is emptied and laid aside, where its family finds it
+    when its labels are asked for or when it has been written. While it lasts, other processes are not told anything.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        with DECLARING, LOCK:
+            self._registry = registry
+            self._name = shared_name(registry)
+            self._tables = Tables(registry)
+            name_registry(registry, None)
+            ours = [each for each in self._tables.collectors if isinstance(each, Instrument)]
+            self._metrics = [_Metric(instrument) for instrument in ours]
+
+    def end(self) -> None:
+        """Put back what was there, and lay aside what was made since."""
+        with DECLARING, LOCK:
+            for metric in self._metrics:
+                metric.restore()
+            name_registry(self._registry, self._name)
+            self._tables.restore()
+
+
+class _Metric:
+    """What one metric was before."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        family = self._family = instrument._family
+        self._warned, self._registry_name, self._children = family.warned, family.registry_name, family.shown()
+        self._states = [(child, _state_of(child)) for child in instrument._children()]
+        family.warned, family.registry_name, family.children = False, None, {}
+        family.forget_views()
+        for child, _ in self._states:
+            aside = _Aside(child)
+            if child is not instrument:
+                family.aside[aside.key] = aside
+
+    def restore(self) -> None:
+        family = self._family
+        before = {id(child) for child, _ in self._states}
+        made = [child for child in family.shown().values() if id(child) not in before]
+        asides = [*(each for each in family.aside.values() if id(each.child()) not in before), *map(_Aside, made)]
+        family.aside = {each.key: each for each in asides if isinstance(each, _Aside)}
+        family.warned, family.registry_name, family.children = self._warned, self._registry_name, self._children
+        family.forget_views()
+        for child, state in self._states:
+            _put_back(child, state)
+
+
+class _Aside:
+    """A child that was emptied, and what it looks like while nobody has written to it."""
+
+    __slots__ = ("_empty", "child", "key")
+
+    def __init__(self, child: Cell) -> None:
+        """Empty *child*. Only a weak reference is kept: it may go when its holder lets it go."""
+        child._open(child._family, child._labelvalues)
+        self.key = child._labelvalues or ()
+        self.child = weakref.ref(child)
+        self._empty = _state_of(child)
+        del self._empty["_text"]  # which reading writes
+        for name, value in self._empty.items():
+            if type(value) is float:  # an object that no write can put there
+                self._empty[name] = float(repr(value))
+        _put_back(child, self._empty)
+
+    def is_written(self) -> bool:
+        child = self.child()
+        return child is not None and any(getattr(child, name, _UNSET) is not it for name, it in self._empty.items())
+
+
+def _state_of(child: Cell) -> dict[str, Any]:
+    """Return what *child* holds, by slot; what it holds in other objects is never changed once it holds new ones."""
+    kind: Any = type(child)
+    return {name: getattr(child, name, _UNSET) for name in _slots(kind)}
+
+
+def _put_back(child: Cell, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        if value is not _UNSET:
+            setattr(child, name, value)
+        else:
+            with suppress(AttributeError):
+                delattr(child, name)
+
+
+@cache
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = (name for each in kind.__mro__ for name in getattr(each, "__slots__", ()))
+    return tuple(name for name in slots if name not in _IDENTITY)
