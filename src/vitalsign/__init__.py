@@ -20,6 +20,7 @@ from vitalsign.metrics import (
 )
 from vitalsign.metrics.listing import catalogue
 from vitalsign.metrics.removing import unregister
+from vitalsign.metrics.scope import Scope
 
 __all__ = [
     "Counter",
@@ -27,6 +28,7 @@ __all__ = [
     "Gauge",
     "Histogram",
     "Info",
+    "Scope",
     "Summary",
     "catalogue",
     "configure",

@@ -24,6 +24,7 @@ from vitalsign.metrics import generate_latest
 from vitalsign.metrics.base import OWN_MAX_SERIES
 from vitalsign.metrics.isolation import Isolation
 from vitalsign.metrics.registry import collectors_of
+from vitalsign.metrics.scope import Scope
 from vitalsign.typing import AsyncCollector
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ class isolated:  # noqa: N801  # called like a function, as contextlib.suppress 
     - Where many processes share metrics, the page shows this one alone, and the others see nothing of the inside.
 
     Args:
-        registry: The registry; `with` returns it.
+        registry: The registry; `with` returns it. For a scope it is the whole registry beneath.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         if not isinstance(registry, CollectorRegistry):
             raise TypeError(f"isolated() takes a registry, not {registry!r}. As a decorator, write @isolated().")
-        self._registry = registry
+        self._registry = registry.base if isinstance(registry, Scope) else registry
         self._begun: list[Isolation] = []
 
     def __enter__(self) -> CollectorRegistry:

@@ -13,6 +13,7 @@ from vitalsign.metrics.family import Family
 from vitalsign.metrics.internal import count_overflow
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry, declare
 from vitalsign.metrics.samples import LazyMetric
+from vitalsign.metrics.scope import Scope, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -167,6 +168,13 @@ class Instrument(Cell):
             states=tuple(map(encodable, states)),
             mode=mode,
         )
+        return cls._find_or_make(spec, registry, max_series)
+
+    @classmethod
+    def _find_or_make(cls, spec: MetricSpec, registry: CollectorRegistry | None, max_series: int) -> Self:
+        if isinstance(registry, Scope):
+            part: Self = narrowed(cls._find_or_make(registry.widened(spec), registry.base, max_series), registry.values)
+            return part
 
         def make() -> Any:
             family = Family(spec, registry, max_series, make_child=cls._child, on_overflow=count_overflow)
@@ -202,11 +210,16 @@ class Instrument(Cell):
                 f"{self!r} cannot be pickled: it is not on the default registry, so the process that unpickles it "
                 "could not find it again. Import it there by name instead."
             )
-        return (_restore, (type(self), self.spec, self._family.max_series, self._labelvalues))
+        constant = getattr(self._family, "constant", ())
+        return (_restore, (type(self), self.spec, self._family.max_series, self._labelvalues, constant))
 
 
 def _restore(
-    cls: type[Instrument], spec: MetricSpec, max_series: int, labelvalues: tuple[str, ...] | None
+    cls: type[Instrument],
+    spec: MetricSpec,
+    max_series: int,
+    labelvalues: tuple[str, ...] | None,
+    constant: tuple[str, ...],
 ) -> Instrument:
     """Find the instrument again, or declare it, in the process that unpickles it."""
     extra: dict[str, Any] = {}
@@ -218,4 +231,5 @@ def _restore(
         extra["multiprocess_mode"] = spec.mode
     make: Any = cls
     instrument: Instrument = make(spec.name, spec.help, spec.labels, unit=spec.unit, max_series=max_series, **extra)
-    return instrument.labels(*labelvalues) if labelvalues else instrument
+    part: Instrument = narrowed(instrument, constant)
+    return part.labels(*labelvalues) if labelvalues else part

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-__all__ = ["Family"]
+__all__ = ["Family", "picker"]
 
 _log = logging.getLogger("vitalsign")
 _EXEMPLAR_CHARACTERS = 128  # OpenMetrics 1.0, "Exemplars"
@@ -71,7 +71,7 @@ class Family:
         registry: CollectorRegistry | None,
         max_series: int,
         *,
-        make_child: Callable[[Family, tuple[str, ...]], Any],
+        make_child: Callable[[Family, tuple[str, ...] | None], Any],
         on_overflow: Callable[[Family], None],
     ) -> None:
         if max_series < 1:
@@ -80,7 +80,7 @@ class Family:
         self.registry: CollectorRegistry | None = registry
         self.registry_name: str | None = shared_name(registry)
         self.max_series: int = max_series
-        self.make_child: Callable[[Family, tuple[str, ...]], Any] = make_child
+        self.make_child: Callable[[Family, tuple[str, ...] | None], Any] = make_child
         self.on_overflow: Callable[[Family], None] = on_overflow
         self.children: dict[tuple[str, ...], Any] = {}
         self.aside: dict[tuple[str, ...], Aside] = {}
@@ -88,7 +88,7 @@ class Family:
         self.bounds: list[float] = list(spec.buckets[:-1])
         self.zero: list[float] = [*[0] * (len(self.bounds) + 1), 0.0]
         self.takes: tuple[str, ...] = spec.labels
-        self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = _picker(spec.labels)
+        self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = picker(spec.labels)
         self.is_most_recent: bool = spec.mode.endswith("mostrecent")
         self.plan: Any = None
         self.asks: bool = False  # whether values come from functions of the host's
@@ -245,7 +245,7 @@ class Family:
         return values
 
 
-def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[Any, ...]]:
+def picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[Any, ...]]:
     """Return what takes the values of *names*, in that order, from a mapping."""
     if len(names) > 1:
         return itemgetter(*names)

@@ -13,6 +13,7 @@ from vitalsign.metrics.catalogue import RESERVED_LABELS, class_name, series_name
 from vitalsign.metrics.patience import ask
 from vitalsign.metrics.registry import REGISTRY, collectors_of, target_info_of
 from vitalsign.metrics.samples import LazyMetric
+from vitalsign.metrics.scope import ForeignGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -166,7 +167,8 @@ def _ask(collector: Any, deadline: float) -> tuple[list[CatalogueEntry], LeftOut
 
 def _steps(collector: Any) -> Iterable[Callable[[], list[CatalogueEntry]]]:
     """Return what asks a foreign collector for its metrics, first what costs least."""
-    origin = class_name(collector)
+    asked = collector.members[0].collector if isinstance(collector, ForeignGroup) else collector
+    origin = OURS if spec_of(asked) else class_name(asked)
     if isinstance(collector, MetricWrapperBase):
         return [lambda: [_of_upstream(metric, collector, origin) for metric in collector.describe()]]
     methods = (getattr(collector, "describe", None), collector.collect)

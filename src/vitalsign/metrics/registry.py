@@ -32,6 +32,7 @@ __all__ = [
     "declare",
     "holder_of",
     "name_registry",
+    "put_in_place",
     "shared_name",
     "target_info_of",
 ]
@@ -112,9 +113,20 @@ def collectors_of(registry: Any) -> list[Collector] | None:
 
 
 def holder_of(registry: CollectorRegistry, name: str) -> Collector | None:
-    """Return the collector that has this name on the page of *registry*."""
-    holder: Collector | None = getattr(registry, "_names_to_collectors", {}).get(name)
+    """Return the collector that has this name on *registry*."""
+    find = getattr(registry, "holder_of", None) or getattr(registry, "_names_to_collectors", {}).get
+    holder: Collector | None = find(name)
     return holder
+
+
+def put_in_place(registry: Any, old: Collector, new: Collector) -> None:
+    """Let *new* have the names of *old*, and its place on the page."""
+    with registry._lock:
+        tables = registry._collector_to_names, registry._names_to_collectors
+        registry._collector_to_names = {new if each is old else each: names for each, names in tables[0].items()}
+        registry._names_to_collectors = {name: new if each is old else each for name, each in tables[1].items()}
+        without_names = registry._collectors_without_names
+        registry._collectors_without_names = [new if each is old else each for each in without_names]
 
 
 def target_info_of(registry: CollectorRegistry) -> dict[str, str]:
@@ -157,8 +169,8 @@ def shared_name(registry: CollectorRegistry | None) -> str | None:
 
 
 def _holders(registry: Any, names: Iterable[str]) -> dict[str, Any]:
-    taken = getattr(registry, "_names_to_collectors", {})
-    return {name: taken[name] for name in names if name in taken}
+    holders = {name: holder_of(registry, name) for name in names}
+    return {name: holder for name, holder in holders.items() if holder is not None}
 
 
 def _clash(spec: MetricSpec, holders: dict[str, Any]) -> DuplicateMetricError:

@@ -8,6 +8,7 @@ from vitalsign.exceptions import UnknownMetricError
 from vitalsign.metrics.base import Instrument
 from vitalsign.metrics.catalogue import class_name
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry, holder_of
+from vitalsign.metrics.scope import Scope
 
 __all__ = ["unregister"]
 
@@ -27,14 +28,19 @@ def unregister(metric: Instrument | str, registry: CollectorRegistry = REGISTRY)
     Raises:
         UnknownMetricError: It does not stand there, or it is another library's: give that to `registry.unregister()`.
     """
-    held = holder_of(registry, metric) if isinstance(metric, str) else metric
+    held = _named(metric, registry) if isinstance(metric, str) else metric
     if not isinstance(held, Instrument):
         raise UnknownMetricError(_why(metric, held), name=str(metric))
     try:
         registry.unregister(held)
     except KeyError:
         raise UnknownMetricError(_why(metric, None), name=held.spec.name) from None
-    held._family.retire(held._children())
+    if not isinstance(registry, Scope):  # which does it itself
+        held._family.retire(held._children())
+
+
+def _named(name: str, registry: CollectorRegistry) -> Any:
+    return (isinstance(registry, Scope) and registry.narrowed_of(name)) or holder_of(registry, name)
 
 
 def _why(metric: object, holder: Any) -> str:

@@ -21,6 +21,7 @@ from prometheus_client.core import (
     UnknownMetricFamily,
 )
 
+import vitalsign
 from tests import strategies
 from vitalsign import Counter, Enum, Gauge, Histogram, Info, Summary, catalogue
 from vitalsign.collectors import ProcessCollector
@@ -80,7 +81,7 @@ def test_metrics_of_both_libraries_are_told_alike(declared: list[dict[str, Any]]
     """prometheus_client's instruments have the same entries as ours of the same declaration, but for their origin."""
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     for spec in declared:
-        for module, registry in ((__import__("vitalsign"), ours), (prometheus_client, theirs)):
+        for module, registry in ((vitalsign, ours), (prometheus_client, theirs)):
             make = getattr(module, spec["kind"])
             make(spec["name"], spec["help"], spec["labels"], registry=registry, **spec["extra"])
 
