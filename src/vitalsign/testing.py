@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from functools import wraps
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -22,22 +20,17 @@ from vitalsign.collectors import Collector, SampledCollector
 from vitalsign.exceptions import CollectorBoundError
 from vitalsign.metrics import generate_latest
 from vitalsign.metrics.base import OWN_MAX_SERIES
-from vitalsign.metrics.isolation import Isolation
+from vitalsign.metrics.isolation import isolated
 from vitalsign.metrics.registry import collectors_of
-from vitalsign.metrics.scope import Scope
 from vitalsign.typing import AsyncCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
+    from collections.abc import Iterable, Iterator
 
     from prometheus_client import Metric
     from prometheus_client.samples import Sample
 
 __all__ = ["CollectorContract", "fresh_registry", "isolated", "metric_problems", "sample_value"]
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*").fullmatch
 _RESERVED_SUFFIXES = ("_total", "_count", "_sum", "_bucket", "_info", "_created")
@@ -55,74 +48,6 @@ _LOOKS_UNBOUNDED = re.compile(r"://|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{24}|.{200}
 def fresh_registry() -> CollectorRegistry:
     """Return an empty registry, so that a test sees only what it made itself."""
     return CollectorRegistry()
-
-
-class isolated:  # noqa: N801  # called like a function, as contextlib.suppress is
-    """
-    Let the metrics of a registry begin from nothing for a while, for code that declares them at module level.
-
-    ```python
-    @pytest.fixture(autouse=True)
-    def metrics():
-        with isolated() as registry:
-            yield registry
-    ```
-
-    Also a decorator, of functions and of coroutine functions. Inside, vitalsign's metrics have no label sets and
-    stand at zero, and whatever holds them or their children may use them: a child is on the page as soon as it is
-    written. At the end, also by an exception, everything is as it was: values, label sets, infos, states, exemplars,
-    gauges' functions, and which collectors are registered. It can be nested; let one thread do so at a time.
-
-    - A child that was made inside and is written later is a series of its own labels, which begins from zero.
-    - A metric that was declared inside is off the page for good: import the modules that declare metrics before.
-    - What other threads write meanwhile counts inside, and goes with it. What they are writing at the very moment of
-      the beginning or the end counts on either side.
-    - Collectors of other libraries, and what vitalsign's collectors have measured, stay in place.
-    - Where many processes share metrics, the page shows this one alone, and the others see nothing of the inside.
-
-    Args:
-        registry: The registry; `with` returns it. For a scope it is the whole registry beneath.
-    """
-
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        if not isinstance(registry, CollectorRegistry):
-            raise TypeError(f"isolated() takes a registry, not {registry!r}. As a decorator, write @isolated().")
-        self._registry = registry.base if isinstance(registry, Scope) else registry
-        self._begun: list[Isolation] = []
-
-    def __enter__(self) -> CollectorRegistry:
-        self._begun.append(Isolation(self._registry))
-        return self._registry
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._begun.pop().end()
-
-    def __call__(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
-        """
-        Make each call of *function* begin from nothing.
-
-        Raises:
-            TypeError: It is a class or a generator function, which does not run when it is called.
-        """
-        if isinstance(function, type) or isgeneratorfunction(function) or isasyncgenfunction(function):
-            raise TypeError(f"@isolated() cannot decorate {function!r}. Write `with isolated():` in its body.")
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def isolated_coroutine(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-                with isolated(self._registry):
-                    return await function(*args, **kwargs)
-
-            return cast("Callable[_P, _T]", isolated_coroutine)
-
-        @wraps(function)
-        def isolated_call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-            with isolated(self._registry):
-                return function(*args, **kwargs)
-
-        return isolated_call
 
 
 def sample_value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

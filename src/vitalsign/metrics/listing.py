@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.metrics import MetricWrapperBase
 
 from vitalsign.metrics.catalogue import RESERVED_LABELS, class_name, series_names, spec_of
+from vitalsign.metrics.groups import ForeignGroup
 from vitalsign.metrics.patience import ask
 from vitalsign.metrics.registry import REGISTRY, collectors_of, target_info_of
 from vitalsign.metrics.samples import LazyMetric
-from vitalsign.metrics.scope import ForeignGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import Metric
-
-from vitalsign.exceptions import MetricError
-from vitalsign.metrics.catalogue import MetricSpec, encodable, full_name, label_names
+from vitalsign.metrics.catalogue import encodable, full_name, label_names
 from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.family import Family, picker
-from vitalsign.metrics.internal import collecting, internal_error
+from vitalsign.metrics.groups import ForeignGroup, Member, described_by
 from vitalsign.metrics.registry import DECLARING, REGISTRY, CollectorRegistry, collectors_of, holder_of, put_in_place
 from vitalsign.metrics.samples import LazyMetric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from prometheus_client import Metric
     from prometheus_client.registry import Collector, RestrictedRegistry
 
-__all__ = ["ForeignGroup", "Scope", "narrowed"]
+    from vitalsign.metrics.catalogue import MetricSpec
+
+__all__ = ["Scope", "narrowed"]
 
 
 class Scope(CollectorRegistry):
@@ -93,8 +93,8 @@ class Scope(CollectorRegistry):
             ValueError: One of the names is taken there.
         """
         with DECLARING:
-            described = list(_described(collector, self.base))
-            group = ForeignGroup((_Member(self, collector),), described)
+            described = list(described_by(collector, self.base))
+            group = ForeignGroup((Member(self, collector),), described)
             taken = {holder_of(self.base, self.prefix + metric.name) for metric in described}
             other = taken.pop() if len(taken) == 1 else None
             if isinstance(other, ForeignGroup) and other.takes(group):
@@ -158,7 +158,7 @@ class Scope(CollectorRegistry):
     def _is_of(self, labelvalues: tuple[str, ...]) -> bool:
         return labelvalues[: len(self.labels)] == self.values
 
-    def _members(self) -> Iterator[tuple[ForeignGroup, _Member]]:
+    def _members(self) -> Iterator[tuple[ForeignGroup, Member]]:
         for group in collectors_of(self.base) or ():
             if isinstance(group, ForeignGroup):
                 yield from ((group, member) for member in group.members if member.is_of(self))
@@ -243,86 +243,3 @@ def narrowed(whole: Any, constant: tuple[str, ...]) -> Any:
         if view is None:
             view = family.views[constant] = family.make_child(ScopedFamily(family, constant), None)
     return view
-
-
-class _Member(NamedTuple):
-    """A collector that was registered through a scope."""
-
-    scope: Scope
-    collector: Any
-
-    def is_of(self, scope: Scope) -> bool:
-        return (self.scope.prefix, self.scope.labels) == (scope.prefix, scope.labels)
-
-    def collect(self) -> list[Metric]:
-        return [_relabelled(metric, self.scope) for metric in self.collector.collect()]
-
-
-class ForeignGroup:
-    """
-    Collectors of the same metrics, registered through scopes with other values of the same labels, as one collector.
-
-    Attributes:
-        members: Each with its scope.
-        described: What they say that they have.
-    """
-
-    def __init__(self, members: tuple[_Member, ...], described: list[Metric]) -> None:
-        self.members = members
-        self.described = described
-
-    def takes(self, other: ForeignGroup) -> bool:
-        """Tell whether the only member of *other* can be one of this group."""
-        (mine, *rest), (theirs,) = self.members, other.members
-        return (
-            {metric.name for metric in self.described} == {metric.name for metric in other.described}
-            and (mine.scope.prefix, [*mine.scope.labels]) == (theirs.scope.prefix, [*theirs.scope.labels])
-            and not any(member.is_of(theirs.scope) for member in (mine, *rest))
-        )
-
-    def describe(self) -> list[Metric]:
-        """Return the metrics without samples."""
-        scope = self.members[0].scope
-        return [_relabelled(_empty(metric), scope) for metric in self.described]
-
-    def collect(self) -> list[Metric]:
-        """Return the metrics of all members; one that raises is left out."""
-        return self._together(self.members)
-
-    def of(self, scope: Scope) -> list[Metric]:
-        """Return the metrics that were registered through one scope."""
-        return self._together(member for member in self.members if member.is_of(scope))
-
-    def _together(self, members: Iterable[_Member]) -> list[Metric]:
-        together: dict[str, Metric] = {}
-        for member in members:
-            try:
-                for metric in member.collect():
-                    together.setdefault(metric.name, _empty(metric)).samples += metric.samples
-            except Exception as error:  # noqa: BLE001  # the others must not go with it
-                internal_error(collecting(member.collector), error)
-        return list(together.values())
-
-
-def _described(collector: Any, registry: CollectorRegistry) -> Iterable[Metric]:
-    """Ask a collector what it has, as the registry would."""
-    describe = getattr(collector, "describe", None) or (registry._auto_describe and collector.collect)
-    return describe() if describe else ()
-
-
-def _relabelled(metric: Metric, scope: Scope) -> Metric:
-    shown = _empty(metric)
-    shown.name = scope.prefix + metric.name
-    for sample in metric.samples:
-        if not scope.labels.keys().isdisjoint(sample.labels):
-            raise MetricError(f"{sample.name} has labels that its scope sets too: {sample.labels} and {scope.labels}.")
-        labels = dict(sample.labels)
-        if metric.type == "stateset":
-            labels[shown.name] = labels.pop(metric.name)
-        name = scope.prefix + sample.name
-        shown.samples.append(sample._replace(name=name, labels={**scope.labels, **labels}))
-    return shown
-
-
-def _empty(metric: Metric) -> Metric:
-    return Metric(metric.name, metric.documentation, metric.type, metric.unit)
