@@ -129,6 +129,7 @@ class _Metric:
         family = self._family = instrument._family
         self._warned, self._registry_name, self._children = family.warned, family.registry_name, family.shown()
         self._states = [(child, _state_of(child)) for child in instrument._children()]
+        self._views = dict(family.views)
         family.warned, family.registry_name, family.children = False, None, {}
         family.forget_views()
         for child, _ in self._states:
@@ -143,6 +144,9 @@ class _Metric:
         asides = [*(each for each in family.aside.values() if id(each.child()) not in before), *map(_Aside, made)]
         family.aside = {each.key: each for each in asides if isinstance(each, _Aside)}
         family.warned, family.registry_name, family.children = self._warned, self._registry_name, self._children
+        family.views = self._views
+        for view in self._views.values():
+            view._family.whole = family  # one that was taken off has left it
         family.forget_views()
         for child, state in self._states:
             _put_back(child, state)

@@ -278,6 +278,23 @@ def test_scoped_metrics_are_pickled_and_copied() -> None:
             assert copy.deepcopy(thing) is thing
 
 
+def test_scope_taken_off_inside_isolated_is_back(registry: CollectorRegistry) -> None:
+    """What is unregistered through a scope inside isolated() works as before at the end."""
+    (scope,) = scopes(registry, "a")
+    orders, ticks = Counter("orders", "o", ["k"], registry=scope), Counter("ticks", "t", registry=scope)
+    orders.labels("x").inc()
+    ticks.inc()
+    with isolated(registry):
+        unregister(orders, scope)
+        unregister(ticks, scope)
+        assert generate_latest(registry) == b""
+    orders.labels("x").inc()
+    ticks.inc()
+    assert sample_value(registry, "shop_orders_total", shard="a", k="x") == 2
+    assert sample_value(registry, "shop_ticks_total", shard="a") == 2
+    assert Counter("orders", "o", ["k"], registry=scope) is orders
+
+
 def test_isolated_metrics_of_scopes(registry: CollectorRegistry) -> None:
     """Scoped metrics begin from nothing in isolated(), which may be given the scope, and come back."""
     (scope,) = scopes(registry, "a")
