@@ -229,6 +229,24 @@ def test_removing_inside(registry: CollectorRegistry, orders: Counter) -> None:
         assert orders.labels("web") is web
 
 
+def test_child_made_after_a_removal_inside_is_shown_no_more(registry: CollectorRegistry, orders: Counter) -> None:
+    """Of two children of the same labels the one from before is shown afterwards, and the other one never."""
+    web = orders.labels("web")
+    web.inc(3)
+    with isolated(registry):
+        orders.clear()
+        other = orders.labels("web")
+        other.inc()
+    other.inc(100)
+    assert count(registry, "web") == 3
+    assert orders.labels("web") is web
+    other.inc(100)
+    with isolated(registry):
+        assert count(registry, "web") is None
+        web.inc()
+        assert count(registry, "web") == 1
+
+
 def test_overflow_is_as_before(registry: CollectorRegistry) -> None:
     """The bound on label sets counts those inside only, and afterwards those of before."""
     metric = Counter("m", "m", ["k"], max_series=1, registry=registry)

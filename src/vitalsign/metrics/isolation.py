@@ -135,14 +135,14 @@ class _Metric:
         for child, _ in self._states:
             aside = _Aside(child)
             if child is not instrument:
-                family.aside[aside.key] = aside
+                family.aside[child._labelvalues or ()] = aside
 
     def restore(self) -> None:
         family = self._family
         before = {id(child) for child, _ in self._states}
-        made = [child for child in family.shown().values() if id(child) not in before]
-        asides = [*(each for each in family.aside.values() if id(each.child()) not in before), *map(_Aside, made)]
-        family.aside = {each.key: each for each in asides if isinstance(each, _Aside)}
+        made = {key: _Aside(child) for key, child in family.shown().items() if id(child) not in before}
+        # Where a child was removed inside, there may be another one of its labels: only one of them can be shown.
+        family.aside = {key: each for key, each in {**family.aside, **made}.items() if key not in self._children}
         family.warned, family.registry_name, family.children = self._warned, self._registry_name, self._children
         family.views = self._views
         for view in self._views.values():
@@ -155,12 +155,11 @@ class _Metric:
 class _Aside:
     """A child that was emptied, and what it looks like while nobody has written to it."""
 
-    __slots__ = ("_empty", "child", "key")
+    __slots__ = ("_empty", "child")
 
     def __init__(self, child: Cell) -> None:
         """Empty *child*. Only a weak reference is kept: it may go when its holder lets it go."""
         child._open(child._family, child._labelvalues)
-        self.key = child._labelvalues or ()
         self.child = weakref.ref(child)
         self._empty = _state_of(child)
         del self._empty["_text"]  # which reading writes
