@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 __all__ = ["at_once", "interrupted"]
 
 
-def interrupted(work: Callable[[], object], handler: Callable[[], object], at: int) -> bool:
+def interrupted(work: Callable[[], object], handler: Callable[[], object], at: int, *, within: str = "") -> bool:
     """
     Run *work*, and *handler* once in the middle of it, where Python runs signal handlers: at calls and after them.
 
@@ -20,15 +21,16 @@ def interrupted(work: Callable[[], object], handler: Callable[[], object], at: i
         work: What is interrupted.
         handler: What comes in between.
         at: How many such places are passed by before.
+        within: How the paths of source files end whose places are meant; of all, unless it is given.
 
     Returns:
         Whether *work* has so many places.
     """
     seen = -1
 
-    def profile(_frame: object, event: str, _argument: object) -> None:
+    def profile(frame: FrameType, event: str, _argument: object) -> None:
         nonlocal seen
-        if event in ("call", "c_return"):
+        if event in ("call", "c_return") and frame.f_code.co_filename.endswith(within):
             seen += 1
             if seen == at:
                 sys.setprofile(None)
