@@ -182,7 +182,10 @@ class Cell:
     def _is_of_other_storage(self, shards: Iterable[_Shard]) -> bool:
         """Tell whether what was counted is shared, and by the process from which this one was forked."""
         storage = self._storage()
-        return storage is not None and next(iter(shards)).storage is not storage
+        if storage is None:
+            return False
+        first, *_ = shards  # in one step: another thread, or a signal handler, may add to them meanwhile
+        return first.storage is not storage
 
     def _tell(self, tell: Callable[..., None], *what: object) -> None:
         """Tell the other processes; that they do not get to know must not keep this one from going on."""
@@ -295,10 +298,12 @@ class CounterCell(Cell):
 
     def _keep_cell(self, shard: _Shard, cell: Any) -> None:
         """Keep a cell, unless a signal handler has come first; what a parent process had is left to it."""
-        if self._others is None or self._is_of_other_storage(self._others):
+        others = self._others
+        is_stale = others is None or self._is_of_other_storage(others)
+        if is_stale and self._others is others:
             self._others = {shard: cell}  # never empty: its first shard tells whose it is
         else:
-            self._others.setdefault(shard, cell)
+            self._others.setdefault(shard, cell)  # type: ignore[union-attr]  # it is there
 
     def _move_to(self, storage: Storage) -> None:
         value = self._added_up()
@@ -402,14 +407,16 @@ class DistributionCell(Cell):
             storage = self._storage()
             zero = self._family.zero
             cells = zero.copy() if storage is None else self._take_cells(storage, len(zero))
-            if self._owner is None or self._is_of_other_storage([self._owner]):
+            owner = self._owner
+            is_free = owner is None or self._is_of_other_storage([owner])
+            if is_free and self._owner is owner:  # else a signal handler has come first, here and below
                 self._others = None
                 self._cells = cells
                 self._owner = shard
             elif self._others is None:
                 self._others = {shard: cells}
             else:
-                cells = self._others.setdefault(shard, cells)  # unless a signal handler has come first
+                cells = self._others.setdefault(shard, cells)
         return cells
 
     def _move_to(self, storage: Storage) -> None:
