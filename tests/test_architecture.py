@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEVELS = {
-    0: ["exceptions", "typing", "_clock"],
+    0: ["exceptions", "typing", "_clock", "_trace"],
     1: ["metrics", "slo"],
     2: ["collectors", "health", "resilience", "logs"],
     3: ["asgi", "wsgi", "_http_*", "exporter", "push", "webhook", "integrations", "testing"],

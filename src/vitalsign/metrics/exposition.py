@@ -17,6 +17,7 @@ from vitalsign.metrics import processes
 from vitalsign.metrics import text as _text
 from vitalsign.metrics.base import Instrument
 from vitalsign.metrics.catalogue import is_classic_label
+from vitalsign.metrics.exemplars import traces_may_come
 from vitalsign.metrics.internal import collecting, internal_error
 from vitalsign.metrics.openmetrics import END
 from vitalsign.metrics.patience import ask
@@ -91,6 +92,8 @@ def render(
     """
     until = None if deadline is None else time.monotonic() + deadline
     write = _openmetrics_writer(escaping, version) if openmetrics else _text_writer(escaping)
+    if openmetrics and traces_may_come():
+        _look_out(registry)
     for source in _sources(registry, until):
         try:
             metrics = _collect(source, until)
@@ -104,6 +107,14 @@ def render(
                 internal_error(f"render of {metric.name}", error)
     if openmetrics:
         yield END
+
+
+def _look_out(registry: Any) -> None:
+    """Let metrics look for a trace again, for the exemplars of the next page."""
+    for collector in collectors_of(getattr(registry, "_registry", registry)) or ():
+        if isinstance(collector, Instrument):
+            for child in collector._children():
+                child._look_out()
 
 
 def _sources(registry: Any, until: float | None, names: set[str] | None = None) -> list[Callable[[], Iterable[Metric]]]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prometheus_client.samples import Exemplar
 
 from vitalsign.exceptions import LabelError, MetricError
-from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, check_legacy, classic_label, encodable
+from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, classic_label, encodable
 from vitalsign.metrics.cells import LOCK
+from vitalsign.metrics.exemplars import refusal
+from vitalsign.metrics.internal import count_dropped_exemplar
 from vitalsign.metrics.registry import shared_name
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Family", "picker"]
 
 _log = logging.getLogger("vitalsign")
-_EXEMPLAR_CHARACTERS = 128  # OpenMetrics 1.0, "Exemplars"
 
 
 class Aside(Protocol):
@@ -55,6 +56,7 @@ class Family:
         "make_child",
         "max_series",
         "on_overflow",
+        "places",
         "plan",
         "registry",
         "registry_name",
@@ -87,6 +89,7 @@ class Family:
         self.views: dict[tuple[str, ...], Any] = {}
         self.bounds: list[float] = list(spec.buckets[:-1])
         self.zero: list[float] = [*[0] * (len(self.bounds) + 1), 0.0]
+        self.places: int = {"counter": 1, "histogram": len(spec.buckets)}.get(spec.kind, 0)  # for an exemplar each
         self.takes: tuple[str, ...] = spec.labels
         self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = picker(spec.labels)
         self.is_most_recent: bool = spec.mode.endswith("mostrecent")
@@ -185,27 +188,16 @@ class Family:
                 child._withdraw()
             self.registry_name = None
 
-    def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar:
+    def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar | None:
         """
-        Build an exemplar with the present time.
+        Build an exemplar with the present time; None, logged once and counted, if no page can show it.
 
         No format has a way to quote the names of its labels: other characters than letters, digits and _ become _.
-
-        Raises:
-            MetricError: A label is no text or reserved, or all together are longer than 128 characters.
         """
-        if not all(isinstance(text, str) for pair in labels.items() for text in pair):
-            raise MetricError(f"Exemplar {labels!r} of {self.spec.name} must map strings to strings.")
-        if any(name.startswith("__") or not name for name in labels):
-            raise MetricError(f"Exemplar {labels!r} of {self.spec.name} has an empty or reserved label name.")
-        for name in labels:
-            check_legacy(f"Exemplar of {self.spec.name}: label name", name)
-        length = sum(len(name) + len(text) for name, text in labels.items())
-        if length > _EXEMPLAR_CHARACTERS:
-            raise MetricError(
-                f"Exemplar labels of {self.spec.name} have {length} UTF-8 characters, "
-                f"exceeding the limit of {_EXEMPLAR_CHARACTERS}. Leave some out."
-            )
+        reason = refusal(labels)
+        if reason is not None:
+            count_dropped_exemplar(self, labels, reason)
+            return None
         return Exemplar({classic_label(name): encodable(text) for name, text in labels.items()}, value, time.time())
 
     def _drop(self, is_wanted: Callable[[tuple[str, ...]], bool]) -> None:

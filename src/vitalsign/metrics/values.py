@@ -12,8 +12,8 @@ from vitalsign.metrics.cells import LOCK, Cell
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vitalsign.metrics.cells import Cells, Storage
     from vitalsign.metrics.family import Family
+    from vitalsign.metrics.storage import Cells, Storage
 
 __all__ = ["FactsCell", "GaugeCell", "ValueCell"]
 

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from vitalsign.metrics.exemplars import traces_may_come
 from vitalsign.metrics.internal import internal_error_later
 from vitalsign.metrics.processes.directory import CELLS, NAMES, open_file
 from vitalsign.metrics.processes.freshness import Freshness
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
     from prometheus_client.samples import Exemplar
 
-    from vitalsign.metrics.cells import Cell, Cells
+    from vitalsign.metrics.cells import Cell
     from vitalsign.metrics.family import Family
     from vitalsign.metrics.processes.directory import Directory
+    from vitalsign.metrics.storage import Cells
 
 __all__ = ["CELL", "Store"]
 
@@ -70,7 +72,6 @@ class Store:
     def __init__(self, directory: Directory, fresh: Iterable[Cell] = ()) -> None:
         """Prepare; *fresh* are the gauges whose functions were asked in the process that this one was forked from."""
         self.name: str = ""
-        self.freshness: Freshness = Freshness(fresh)
         self.worker: int = 0
         self._directory = directory
         self._length = 0  # cells in the file
@@ -79,6 +80,7 @@ class Store:
         self._free: dict[int, deque[tuple[float, int]]] = {}  # by size: since when, where
         self._families: weakref.WeakKeyDictionary[Family, int] = weakref.WeakKeyDictionary()
         self._entries: dict[int, _Entry] = {}
+        self.freshness: Freshness = Freshness(fresh, self._entries)
         self._ended: deque[int] = deque()  # ids of children that have gone, until the next call
         self._unburied: deque[_Entry] = deque()
         self._last_number = 0
@@ -159,6 +161,8 @@ class Store:
         if not entry.is_gone:
             self._journal.append(_exemplar_record(entry, place))
             self._compact()
+        if traces_may_come():
+            self.freshness.look_out()
 
     def forget(self, child: Cell) -> None:
         """
