@@ -17,7 +17,7 @@ Refusal = Literal["not_text", "label_name", "too_long"]
 
 _CHARACTERS = 128  # OpenMetrics 1.0, "Exemplars": of names and values together, in code points
 _WRITES_UNTRACED = 5
-_WRITES = 100
+_WRITES = 20
 
 _is_allowed = True
 _is_reporting = False

@@ -207,7 +207,8 @@ class TestFromTraces:
         """After each page a bounded number of writes looks for a trace: fewer where there has never been one."""
         looked: list[object] = []
         monkeypatch.setattr(module, "current_trace", lambda: looked.append(None))
-        monkeypatch.setattr(module, "_writes", 100 if is_traced else 5)
+        bound = module._WRITES if is_traced else module._WRITES_UNTRACED
+        monkeypatch.setattr(module, "_writes", bound)
         counter = Counter("c", "c", registry=registry)
         histogram = Histogram("h", "h", registry=registry)
         for _ in range(2):
@@ -216,7 +217,6 @@ class TestFromTraces:
                 histogram.observe(1)
             generate_openmetrics(registry)
         counter.inc(0)
-        bound = 100 if is_traced else 5
         assert 2 * 2 * bound < len(looked) <= 2 * 2 * bound + 4
 
     def test_one_sampled_trace_among_many_is_found(self, registry: CollectorRegistry) -> None:
@@ -224,7 +224,7 @@ class TestFromTraces:
         with span(1):
             Counter("first", "c", registry=registry).inc()  # from now on the process is known to have traces
         counter = Counter("c", "c", registry=registry)
-        for _ in range(90):
+        for _ in range(module._WRITES - 1):
             counter.inc()
         with span(7):
             counter.inc()
