@@ -69,6 +69,7 @@ class Sent:
         self.twice = threading.Event()
 
     def reference(self) -> Sent:
+        """Return the child."""
         return self
 
     def _look_out(self) -> None:
@@ -81,7 +82,7 @@ class Gone:
     """A child that is no more."""
 
     def reference(self) -> None:
-        return None
+        """Return nothing."""
 
 
 def test_children_look_for_a_trace_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
