@@ -220,16 +220,16 @@ class _SharedOut(Cell):
     def _trace_for(self, place: int) -> Mapping[str, str] | None:
         """Return the exemplar of the present trace, on the slow way of a write, if one is wanted at *place*."""
         others = self._others
-        if not traces_may_come() or (others.__class__ is Lookout and not others.wants(place)):
-            return None
-        return trace_labels()
+        is_wanted = others.wants(place) if others.__class__ is Lookout else traces_may_come()
+        return trace_labels() if is_wanted else None
 
     def _go_on_looking(self, lookout: Lookout | None, place: int, *, is_found: bool) -> None:
         """Let the next writes look for a trace too, after the slow way of a write, unless it has been long enough."""
-        if self._family.places and traces_may_come():
-            lookout = lookout or Lookout()  # a child or thread that is new begins with one
-            if lookout.note(place, is_found=is_found, places=self._family.places):
-                self._put_in_place(lookout)
+        places = self._family.places
+        if lookout is None and places and traces_may_come():
+            lookout = Lookout()  # a child or thread that is new begins with one
+        if lookout is not None and lookout.note(place, is_found=is_found, places=places):
+            self._put_in_place(lookout)
 
     def _all_others(self) -> dict[_Shard, Any] | None:
         others = self._others

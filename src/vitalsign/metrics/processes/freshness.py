@@ -55,7 +55,7 @@ class Freshness:
     def start(self) -> None:
         """Start, if there is anything to do."""
         if (self.gauges or self._looks_out) and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="vitalsign-gauges", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="vitalsign-freshness", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
