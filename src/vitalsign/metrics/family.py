@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,10 +12,10 @@ from prometheus_client.samples import Exemplar
 
 from vitalsign.exceptions import LabelError, MetricError
 from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, classic_label, encodable
-from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.exemplars import refusal
 from vitalsign.metrics.internal import count_dropped_exemplar
 from vitalsign.metrics.registry import shared_name
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -87,8 +88,8 @@ class Family:
         self.children: dict[tuple[str, ...], Any] = {}
         self.aside: dict[tuple[str, ...], Aside] = {}
         self.views: dict[tuple[str, ...], Any] = {}
-        self.bounds: list[float] = list(spec.buckets[:-1])
-        self.zero: list[float] = [*[0] * (len(self.bounds) + 1), 0.0]
+        self.bounds: list[float] = [-inf, *spec.buckets[:-1]]
+        self.zero: list[float] = [0.0, *[0] * len(self.bounds)]
         self.places: int = {"counter": 1, "histogram": len(spec.buckets)}.get(spec.kind, 0)  # for an exemplar each
         self.takes: tuple[str, ...] = spec.labels
         self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = picker(spec.labels)

@@ -9,9 +9,9 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from vitalsign.metrics.base import Instrument
-from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.registry import DECLARING, REGISTRY, CollectorRegistry, Tables, name_registry, shared_name
 from vitalsign.metrics.scope import Scope
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

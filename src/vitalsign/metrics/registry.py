@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client import registry as _upstream
 
 from vitalsign.exceptions import DuplicateMetricError
-from vitalsign.metrics import cells  # noqa: F401  # see DECLARING
+from vitalsign.metrics import shards  # noqa: F401  # see DECLARING
 from vitalsign.metrics.catalogue import class_name, spec_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ DECLARING = RLock()
 
 if hasattr(os, "register_at_fork"):
     # Whoever declares takes the lock of the cells second, and so must a fork, which takes first what was registered
-    # last: hence the cells are imported above.
+    # last: hence the shards are imported above.
     os.register_at_fork(before=DECLARING.acquire, after_in_parent=DECLARING.release, after_in_child=DECLARING.release)
 if TYPE_CHECKING:
     _DuplicateTimeseries = ValueError

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.catalogue import encodable, full_name, label_names
-from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.family import Family, picker
 from vitalsign.metrics.groups import ForeignGroup, Member, described_by
 from vitalsign.metrics.registry import DECLARING, REGISTRY, CollectorRegistry, collectors_of, holder_of, put_in_place
 from vitalsign.metrics.samples import LazyMetric
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -411,7 +411,7 @@ class TestNothingIsLost:
                 if counted % 50 == 0:
                     look_out()
             signal.setitimer(signal.ITIMER_REAL, 0)
-            observed = [handled, counted, handled + 2 * counted]
+            observed = [handled + 2 * counted, handled, counted]
             print([counter._read() == counted + handled, histogram._read() == observed])
         """
         assert run_script(script, str(tmp_path / "shared") if is_shared else "").strip() == "[True, True]"
@@ -431,10 +431,10 @@ class TestNothingIsLost:
                 counter.inc()
                 histogram.observe(2)
             if pid == 0:
-                os._exit(counter._read() != 201 or histogram._read() != [1, 200, 401])
+                os._exit(counter._read() != 201 or histogram._read() != [401, 1, 200])
             print(os.waitpid(pid, 0)[1], counter._read(), histogram._read())
         """
-        assert run_script(script).strip() == "0 201.0 [1, 200, 401.0]"
+        assert run_script(script).strip() == "0 201.0 [401.0, 1, 200]"
 
 
 class TestManyProcesses:

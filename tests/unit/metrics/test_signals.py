@@ -115,7 +115,7 @@ def test_signal_handler_increments_while_the_main_thread_holds_the_lock() -> Non
         import os, signal
         from prometheus_client import CollectorRegistry
         from vitalsign import Counter, Enum, Gauge, Histogram, Info, Summary, generate_latest
-        from vitalsign.metrics.cells import LOCK
+        from vitalsign.metrics.shards import LOCK
 
         signal.alarm(30)  # a lock that is not re-entrant would hang
         registry = CollectorRegistry()

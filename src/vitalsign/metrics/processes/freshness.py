@@ -12,8 +12,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
