@@ -23,7 +23,6 @@ __all__ = ["INTERVAL", "Freshness"]
 INTERVAL = 5.0
 """Seconds; no more than that can the value be old that another process shows."""
 
-
 _LOOKOUT = 3
 """Rounds from one lookout for a trace to the next: 15 seconds, as often as Prometheus scrapes by its own example."""
 
