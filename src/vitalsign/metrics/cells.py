@@ -279,7 +279,7 @@ class CounterCell(_SharedOut):
         if is_stale and self._others is others:
             self._others = {shard: cell}  # never empty: its first shard tells whose it is
         else:
-            self._others.setdefault(shard, cell)  # type: ignore[union-attr]  # it is there
+            self._others.setdefault(shard, cell)
 
     def _move_to(self, storage: Storage) -> None:
         value = self._added_up()

@@ -40,7 +40,7 @@ __all__ = [
 
 _log = logging.getLogger("vitalsign")
 DECLARING = RLock()
-"""Guards what finds or registers a metric. Taken before `cells.LOCK`, never after it."""
+"""Guards what finds or registers a metric. Taken before `shards.LOCK`, never after it."""
 
 if hasattr(os, "register_at_fork"):
     # Whoever declares takes the lock of the cells second, and so must a fork, which takes first what was registered

@@ -14,7 +14,7 @@ import pytest
 
 from tests.processes import forked, run_script
 from vitalsign import Counter, Gauge, Histogram, Summary
-from vitalsign.metrics import cells
+from vitalsign.metrics import cells, shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ def test_signal_handler_counts_while_the_lock_is_held(registry: CollectorRegistr
     gauge = Gauge("g", "g", ["k"], registry=registry)
     previous = signal.signal(signal.SIGUSR1, lambda *_: gauge.labels("new").inc())
     try:
-        with cells.LOCK:
+        with shards.LOCK:
             os.kill(os.getpid(), signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, previous)
