@@ -23,11 +23,14 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ALIVE", "CELLS", "NAMES", "RETIRED", "TEMPORARY", "Directory", "Lock", "boot_identity", "open_file"]
+__all__ = ["ALIVE", "CELL", "CELLS", "NAMES", "RETIRED", "TEMPORARY", "Directory", "Lock", "boot_identity", "open_file"]
 
 _log = logging.getLogger("vitalsign")
 
 ALIVE, CELLS, NAMES, TEMPORARY, WORKER = ".alive", ".cells", ".names", ".tmp", ".worker"
+CELL = 8
+"""Bytes of a cell: an IEEE 754 double, in the machine's byte order."""
+
 RETIRED = "retired"
 _LOCK, _BOOT = "lock", "boot"
 _STRAY_AGE = 3600.0  # seconds

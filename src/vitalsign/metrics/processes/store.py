@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import mmap
 import os
 import time
 import weakref
 from collections import deque
 from dataclasses import asdict
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.internal import internal_error_later
-from vitalsign.metrics.processes.directory import CELLS, NAMES, open_file
+from vitalsign.metrics.processes.cellsfile import CellsFile
+from vitalsign.metrics.processes.directory import CELLS, NAMES
 from vitalsign.metrics.processes.freshness import Freshness
 from vitalsign.metrics.processes.journal import Journal
 
@@ -27,18 +25,7 @@ if TYPE_CHECKING:
     from vitalsign.metrics.family import Family
     from vitalsign.metrics.processes.directory import Directory
 
-__all__ = ["CELL", "Store"]
-
-CELL = 8
-"""Bytes of a cell: an IEEE 754 double, in the machine's byte order."""
-
-_SEGMENT = 8192  # cells: 64 KiB
-_QUARANTINE = 60.0
-"""
-Seconds that cells rest between two owners.
-
-A scrape reads the names first and the numbers a moment later; what it took for one series must not be another by then.
-"""
+__all__ = ["Store"]
 
 
 class _Entry:
@@ -73,10 +60,6 @@ class Store:
         self.freshness: Freshness = Freshness(fresh)
         self.worker: int = 0
         self._directory = directory
-        self._length = 0  # cells in the file
-        self._segments: list[tuple[int, memoryview[float]]] = []  # where each begins
-        self._next = 0
-        self._free: dict[int, deque[tuple[float, int]]] = {}  # by size: since when, where
         self._families: weakref.WeakKeyDictionary[Family, int] = weakref.WeakKeyDictionary()
         self._entries: dict[int, _Entry] = {}
         self._ended: deque[int] = deque()  # ids of children that have gone, until the next call
@@ -87,9 +70,8 @@ class Store:
         directory, name = self._directory, self._directory.new_name()
         with contextlib.ExitStack() as undo:
             undo.callback(directory.remove, name)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            cells_file = open_file(directory.path / f"{name}{CELLS}", flags, directory.file_mode)
-            undo.callback(os.close, cells_file)
+            cells = CellsFile(directory.path / f"{name}{CELLS}", directory.file_mode)
+            undo.callback(cells.close)
             journal = Journal(directory.path / f"{name}{NAMES}", directory.file_mode)
             undo.callback(journal.close)
             worker, worker_lock = directory.claim_worker()
@@ -100,7 +82,7 @@ class Store:
             if self.name:
                 return  # a signal handler has come first
             # Nothing is called in between.
-            self._cells_file, self._journal = cells_file, journal
+            self._cells, self._journal = cells, journal
             self.worker, self._worker_lock = worker, worker_lock
             self._lock, self.name = lock, name
             undo.pop_all()
@@ -125,11 +107,11 @@ class Store:
         entry = self._entry(child)
         if entry.is_gone:  # nobody is shown what is counted in it
             return [0.0] * width
-        start, view = self._allocate(width)
+        start, view = self._cells.allocate(width)
         try:
             self._journal.append(["cells", entry.number, start])
         except OSError:
-            self._free.setdefault(width, deque()).appendleft((-inf, start))
+            self._cells.put_back(start, width)
             raise
         entry.blocks.append((start, width))
         return view
@@ -197,8 +179,7 @@ class Store:
             self._lock.let_go()
             self._worker_lock.let_go()
             self._journal.close()
-            with contextlib.suppress(OSError):  # a process that has become a daemon may have closed it
-                os.close(self._cells_file)
+            self._cells.close()
 
     def _shown(self, child: Cell) -> _Entry | None:
         entry = self._entries.get(id(child))
@@ -252,44 +233,8 @@ class Store:
         self._compact()
 
     def _release(self, entry: _Entry) -> None:
-        now = time.monotonic()
         for start, width in entry.blocks:
-            self._free.setdefault(width, deque()).append((now, start))
-
-    def _allocate(self, width: int) -> tuple[int, memoryview[float]]:
-        # Signal handlers allocate too; between calls nothing comes in between.
-        free = self._free.get(width)
-        if free:
-            since, start = free.popleft()
-            if time.monotonic() - since >= _QUARANTINE:
-                view = self._view(start, width)
-                view[:] = memoryview(bytes(width * CELL)).cast("d")
-                return start, view
-            free.appendleft((since, start))
-        while self._next + width > self._length:
-            self._next = self._length
-            self._grow(width)
-        start, self._next = self._next, self._next + width
-        return start, self._view(start, width)
-
-    def _grow(self, width: int) -> None:
-        """Add a segment; the disk's room is claimed now, for a write into a hole of a full disk would kill us."""
-        # In step with what there is, since each segment keeps a descriptor of the file.
-        start, cells = self._length, -(-max(width, self._length // 4) // _SEGMENT) * _SEGMENT
-        _claim(self._cells_file, start * CELL, cells * CELL)
-        try:
-            mapped = mmap.mmap(self._cells_file, cells * CELL, mmap.MAP_SHARED, offset=start * CELL)
-        except ValueError as error:
-            raise OSError(errno.EIO, f"somebody has cut off the file of cells: {error}") from error
-        view: memoryview[Any] = memoryview(mapped)
-        segment = start, view.cast("d")
-        if self._length == start:  # no signal handler has been here
-            self._segments = [*self._segments, segment]
-            self._length = start + cells
-
-    def _view(self, start: int, width: int) -> memoryview[float]:
-        first, view = next((first, view) for first, view in reversed(self._segments) if first <= start)
-        return view[start - first : start - first + width]
+            self._cells.release(start, width)
 
     def _compact(self) -> None:
         if self._journal.is_long:
@@ -311,13 +256,6 @@ class Store:
             if entry.facts is not None:
                 yield ["info", entry.number, *entry.facts]
             yield from (_exemplar_record(entry, place) for place in list(entry.exemplars))
-
-
-def _claim(file: int, start: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, start, size)
-    elif os.pwrite(file, bytes(size), start) != size:
-        raise OSError(errno.ENOSPC, "there is no room for more cells")
 
 
 def _process_record(worker: int) -> list[Any]:

@@ -24,6 +24,14 @@ def files_in(directory: Directory) -> set[str]:
     return {path.name for path in directory.path.iterdir()}
 
 
+def let_others_pass(path: Path) -> None:
+    """Let other users reach what is in a directory that belongs to a test."""
+    for each in (path, *path.parents):
+        mode = stat.S_IMODE(each.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            each.chmod(mode | stat.S_IXOTH)
+
+
 def test_directory_is_made_with_its_parents_and_mode(tmp_path: Path) -> None:
     """The directory is made where there is none, with the mode that is asked for, whatever the umask."""
     previous = os.umask(0o077)
@@ -71,9 +79,7 @@ def test_unknown_group_is_a_clear_error(tmp_path: Path) -> None:
 def test_directory_that_is_not_writable_is_a_clear_error(tmp_path: Path) -> None:
     """A worker that may not write the directory hears so when it starts."""
     path = Directory(tmp_path / "shared", mode=0o755).path
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == 0 and each != Path("/") and each != Path("/tmp"):
-            each.chmod(0o755)
+    let_others_pass(tmp_path)
 
     def start() -> str:
         os.setuid(65534)
@@ -96,9 +102,7 @@ def test_workers_of_another_user_share_what_root_has_made(tmp_path: Path) -> Non
         directory.lock_alive("root")
     finally:
         os.umask(previous)
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == 0 and each != Path("/") and each != Path("/tmp"):
-            each.chmod(0o755)
+    let_others_pass(tmp_path)
 
     def work() -> tuple[int, bool, bool]:
         os.setgid(65534)
