@@ -172,7 +172,7 @@ SPEC = st.fixed_dictionaries(
 RECORD = st.one_of(
     st.tuples(st.just("process"), NUMBER, NUMBER, NUMBER),
     st.tuples(st.just("family"), NUMBER, st.just(NAME), SPEC, NUMBER),
-    st.tuples(st.just("child"), NUMBER, NUMBER, st.just(["x"]) | ANY, NUMBER),
+    st.tuples(st.just("child"), NUMBER, NUMBER, st.just(["x"]) | ANY, NUMBER, NUMBER | st.none()),
     st.tuples(st.just("cells"), NUMBER, NUMBER),
     st.tuples(st.just("info"), NUMBER, st.dictionaries(st.text(max_size=3), st.text(max_size=3)) | ANY, NUMBER),
     st.tuples(st.just("exemplar"), NUMBER, NUMBER, st.just({"t": "1"}) | ANY, NUMBER, NUMBER),
@@ -185,8 +185,8 @@ WHOLE: list[list[Any]] = [
     ["process", 1, 2, 3.5],
     ["family", 1, NAME, {**PLAIN_SPEC, "buckets": [1.0, inf]}, 9],
     ["family", 2, NAME, {**PLAIN_SPEC, "name": "told", "kind": "info", "buckets": []}, 9],
-    ["child", 3, 1, ["x"], 1.5],
-    ["child", 4, 2, ["x"], 1.5],
+    ["child", 3, 1, ["x"], 1.5, None],
+    ["child", 4, 2, ["x"], 1.5, None],
     ["cells", 3, 0],
     ["info", 4, {"version": "1"}, 2.5],
     ["exemplar", 3, 1, {"trace": "1"}, 2.0, 3.0],
@@ -284,7 +284,7 @@ def test_foreign_things_under_our_names_never_break_a_scrape(tmp_path: Path) -> 
     (path / "odd.cells").mkdir()
     (path / "endless.alive").touch()
     spec = {"name": "n", "kind": "counter", "help": ""}
-    records = [["family", 1, NAME, spec, 1], ["child", 2, 1, [], 0], ["cells", 2, 1 << 38]]
+    records = [["family", 1, NAME, spec, 1], ["child", 2, 1, [], 0, None], ["cells", 2, 1 << 38]]
     (path / "endless.names").write_bytes(b"".join(map(encode, records)))
     with (path / "endless.cells").open("wb") as file:
         file.truncate(1 << 42)

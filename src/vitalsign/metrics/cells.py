@@ -59,6 +59,9 @@ class Cells(Protocol):
 class Storage(Protocol):
     """Where cells lie that other processes read too."""
 
+    def declare(self, child: Cell) -> None:
+        """Tell the others that the metric of *child* is there."""
+
     def announce(self, child: Cell) -> None:
         """Tell the others that *child* is there."""
 
@@ -169,9 +172,9 @@ class Cell:
 
     def _announce(self) -> None:
         storage = self._storage()
-        if storage is not None and self._labelvalues is not None:
+        if storage is not None:
             with LOCK:
-                self._tell(storage.announce)
+                self._tell(storage.declare if self._labelvalues is None else storage.announce)
 
     def _withdraw(self) -> None:
         storage = self._storage()

@@ -7,11 +7,11 @@ import mmap
 import os
 import time
 from collections import deque
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from vitalsign.metrics.processes.directory import CELL, open_file
+from vitalsign.metrics.processes.descriptors import Descriptor, claim, open_file
+from vitalsign.metrics.processes.directory import CELL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ class CellsFile:
         Raises:
             OSError: It cannot be created.
         """
-        self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        self._file = Descriptor(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
         self._length: int = 0  # cells in the file
         self._next = 0
         self._segments: list[tuple[int, memoryview[float]]] = []  # where each begins
@@ -79,16 +79,15 @@ class CellsFile:
 
     def close(self) -> None:
         """Close the file; what is mapped of it stays so."""
-        with suppress(OSError):  # a process that has become a daemon may have closed it
-            os.close(self._descriptor)
+        self._file.let_go()
 
     def _grow(self, width: int) -> None:
         """Add a segment; the disk's room is claimed now, for a write into a hole of a full disk would kill us."""
         # In step with what there is, since each segment keeps a descriptor of the file.
         start, cells = self._length, -(-max(width, self._length // 4) // _SEGMENT) * _SEGMENT
-        _claim(self._descriptor, start * CELL, cells * CELL)
+        claim(self._file.number, start * CELL, cells * CELL)
         try:
-            mapped = mmap.mmap(self._descriptor, cells * CELL, mmap.MAP_SHARED, offset=start * CELL)
+            mapped = mmap.mmap(self._file.number, cells * CELL, mmap.MAP_SHARED, offset=start * CELL)
         except ValueError as error:
             raise OSError(errno.EIO, f"somebody has cut off the file of cells: {error}") from error
         view: memoryview[Any] = memoryview(mapped)
@@ -100,10 +99,3 @@ class CellsFile:
     def _view(self, start: int, width: int) -> memoryview[float]:
         first, view = next((first, view) for first, view in reversed(self._segments) if first <= start)
         return view[start - first : start - first + width]
-
-
-def _claim(file: int, start: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, start, size)
-    elif os.pwrite(file, bytes(size), start) != size:
-        raise OSError(errno.ENOSPC, "there is no room for more cells")

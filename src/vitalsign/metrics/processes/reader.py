@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.processes.descriptors import read_part
 from vitalsign.metrics.processes.directory import CELL, CELLS, NAMES
 from vitalsign.metrics.processes.journal import JournalTail
 from vitalsign.metrics.processes.merge import width_of
-from vitalsign.metrics.processes.told import exemplar_from, labels_from, spec_from, texts_from
+from vitalsign.metrics.processes.told import NONSENSE, exemplar_from, labels_from, spec_from, texts_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client.samples import Exemplar
 
     from vitalsign.metrics.catalogue import MetricSpec
-    from vitalsign.metrics.processes.directory import Directory
+from vitalsign.metrics.processes.directory import Directory
 
 __all__ = ["ProcessFiles", "Told", "ToldFamily"]
 
@@ -99,33 +99,29 @@ class ProcessFiles:
             self.families.clear()
             self._owners.clear()
             self._end = 0
+        take = self._take
         try:
             for record in records:
-                self._take(*record)
-        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+                take(*record)
+        except NONSENSE as error:
             self._tail.stop()
             message = f"{self._cells_path.stem} has told what makes no sense, and is read no further: {error!r}"
             internal_error("processes", ValueError(message))
 
     def _take(self, kind: str, *what: Any) -> None:
         match kind:
+            case "child":
+                self._take_child(*what)
+            case "cells":
+                number, start = what
+                told = self._owners[number]
+                self._claim(start, told.width)
+                told.children[number].starts += (start,)
             case "process":
                 self.pid, self.worker, _ = map(int, what)
             case "family":
                 number, registry, spec, max_series = what
                 self.families[number] = _family(str(registry), spec_from(spec), int(max_series))
-            case "child":
-                number, family, labels, created = what
-                told = self.families[family]
-                told.children[number] = Told(labels_from(labels, told.spec), float(created))
-                self._owners[number] = told
-            case "cells":
-                number, start = what
-                if type(start) is not int or not 0 <= start < _MAX_CELLS:
-                    raise ValueError(f"no cell is at {start!r}")
-                told = self._owners[number]
-                told.children[number].starts += (start,)
-                self._end = max(self._end, start + told.width)
             case "info":
                 number, facts, moment = what
                 self._told(number).facts = (texts_from(facts), float(moment))
@@ -140,19 +136,31 @@ class ProcessFiles:
             case _:
                 raise ValueError(f"no such record: {kind!r}")
 
+    def _take_child(self, number: int, family: int, labels: list[str], created: float, start: int | None) -> None:
+        told = self.families[family]
+        starts: tuple[int, ...] = ()
+        if start is not None:
+            self._claim(start, told.width)
+            starts = (start,)
+        told.children[number] = Told(labels_from(labels, told.spec), float(created), starts)
+        self._owners[number] = told
+
+    def _claim(self, start: int, width: int) -> None:
+        if type(start) is not int or not 0 <= start < _MAX_CELLS:
+            raise ValueError(f"no cell is at {start!r}")
+        end = start + width
+        if end > self._end:
+            self._end = end
+
     def _told(self, number: int) -> Told:
         return self._owners[number].children[number]
 
     def _read_cells(self) -> list[float]:
         """Read the file as far as it is in use; what is missing of it, counts nothing."""
         try:
-            descriptor = os.open(self._cells_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            data = read_part(self._cells_path, size=self._end * CELL)
         except FileNotFoundError:
             return []
-        try:
-            data = os.pread(descriptor, min(os.fstat(descriptor).st_size, self._end * CELL), 0)
-        finally:
-            os.close(descriptor)
         cells: memoryview[Any] = memoryview(data[: len(data) // CELL * CELL])
         return cells.cast("d").tolist()  # type: ignore[return-value]  # the stubs know no other format than bytes
 

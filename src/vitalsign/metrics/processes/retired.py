@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from vitalsign.metrics.internal import internal_error
-from vitalsign.metrics.processes.directory import RETIRED
+from vitalsign.metrics.processes.descriptors import read_part
+from vitalsign.metrics.processes.directory import BROKEN, RETIRED
 from vitalsign.metrics.processes.merge import MergedFamily
-from vitalsign.metrics.processes.told import exemplar_from, labels_from, numbers_from, spec_from, texts_from
+from vitalsign.metrics.processes.told import NONSENSE, exemplar_from, labels_from, numbers_from, spec_from, texts_from
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Exemplar
@@ -54,15 +55,13 @@ class Retired:
         """
         retired = cls()
         try:
-            data = (directory.path / RETIRED).read_bytes()
+            checksum, _, text = read_part(directory.path / RETIRED).partition(b" ")
+            if int(checksum, 16) != crc32(text):
+                raise ValueError("its checksum is wrong")
+            retired._take(json.loads(text))
         except FileNotFoundError:
             return retired
-        checksum, _, text = data.partition(b" ")
-        try:
-            if int(checksum, 16) != crc32(text):
-                raise ValueError("its checksum is wrong")  # noqa: TRY301  # it ends with the other ways to be broken
-            retired._take(json.loads(text))
-        except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        except (*NONSENSE, IsADirectoryError, MemoryError, RecursionError) as error:
             raise ValueError(f"{directory.path / RETIRED} is broken: {error!r}") from error
         return retired
 
@@ -147,8 +146,7 @@ def _load_or_set_aside(directory: Directory) -> Retired:
         return Retired.load(directory)
     except ValueError as error:
         internal_error("processes", error)
-        path = directory.path / RETIRED
-        path.replace(path.with_suffix(".broken"))
+        (directory.path / RETIRED).replace(directory.path / BROKEN)
         return Retired()
 
 

@@ -62,5 +62,9 @@ class Sharing:
         cells.use_storage(self._store)
 
     def _begin_in_child(self) -> None:
-        self._store.abandon()
-        self._begin(self._store.freshness.gauges)
+        parent = self._store
+        parent.abandon()
+        self._begin(parent.freshness.gauges)
+        if parent.name:  # a worker is one as soon as it lives, not only when it counts
+            with cells.LOCK:
+                self._store.appear()

@@ -15,6 +15,7 @@ from vitalsign.metrics.processes.cellsfile import CellsFile
 from vitalsign.metrics.processes.directory import CELLS, NAMES
 from vitalsign.metrics.processes.freshness import Freshness
 from vitalsign.metrics.processes.journal import Journal
+from vitalsign.metrics.processes.merge import width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,12 +32,14 @@ __all__ = ["Store"]
 class _Entry:
     """What the journal knows of one child."""
 
-    __slots__ = ("blocks", "exemplars", "facts", "is_gone", "number", "reference")
+    __slots__ = ("blocks", "exemplars", "facts", "is_gone", "number", "reference", "unused")
 
-    def __init__(self, number: int, reference: weakref.ref[Cell]) -> None:
+    def __init__(self, number: int, reference: weakref.ref[Cell], start: int | None, cells: Cells | None) -> None:
         self.number = number
         self.reference = reference
-        self.blocks: list[tuple[int, int]] = []  # where they begin, and how many cells they are
+        # Where they begin, and how many cells they are; those of the first are for the first thread that writes.
+        self.blocks: list[tuple[int, int]] = [] if start is None or cells is None else [(start, len(cells))]
+        self.unused: Cells | None = cells
         self.exemplars: dict[int, Exemplar] = {}
         self.facts: tuple[Mapping[str, str], float] | None = None
         self.is_gone = False
@@ -65,6 +68,17 @@ class Store:
         self._ended: deque[int] = deque()  # ids of children that have gone, until the next call
         self._unburied: deque[_Entry] = deque()
         self._last_number = 0
+        self._is_counting = False  # whether somebody has cells to write to
+
+    def _open_once(self) -> None:
+        if self.name and (self._is_counting or self._lock.is_ours):
+            return
+        # Whoever becomes a daemon closes all descriptors, and the others would take us for dead: a new life begins.
+        self._let_go()
+        self._families.clear()
+        self._entries.clear()
+        self.name = ""
+        self._open()
 
     def _open(self) -> None:
         directory, name = self._directory, self._directory.new_name()
@@ -88,6 +102,23 @@ class Store:
             undo.pop_all()
         self.freshness.start()
 
+    def appear(self) -> None:
+        """Let the others know that this process lives, as well as that can be done."""
+        try:
+            self._open()
+        except Exception as error:  # noqa: BLE001  # the host goes on; the first count tries again
+            internal_error_later("processes", error)
+
+    def declare(self, child: Cell) -> None:
+        """
+        Tell the others that a metric is there, if they do not know it yet.
+
+        Raises:
+            OSError: The journal cannot be written.
+        """
+        self._open_once()
+        self._number_of(child._family)
+
     def announce(self, child: Cell) -> None:
         """
         Tell the others that a child is there, if they do not know it yet.
@@ -107,6 +138,10 @@ class Store:
         entry = self._entry(child)
         if entry.is_gone:  # nobody is shown what is counted in it
             return [0.0] * width
+        self._is_counting = True
+        unused, entry.unused = entry.unused, None  # nothing comes in between
+        if unused is not None:
+            return unused
         start, view = self._cells.allocate(width)
         try:
             self._journal.append(["cells", entry.number, start])
@@ -124,7 +159,7 @@ class Store:
             OSError: The journal cannot be written.
         """
         entry = self._entry(child)
-        entry.facts = (facts, time.time())
+        entry.facts = (facts, time.monotonic())
         if not entry.is_gone:
             self._journal.append(["info", entry.number, *entry.facts])
             self._compact()
@@ -175,6 +210,9 @@ class Store:
     def abandon(self) -> None:
         """Let go of all files, as a forked child must: they are its parent's."""
         self._directory.let_go()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self.name:
             self._lock.let_go()
             self._worker_lock.let_go()
@@ -186,18 +224,25 @@ class Store:
         return entry if entry is not None and entry.reference() is child and not entry.is_gone else None
 
     def _entry(self, child: Cell) -> _Entry:
-        if not self.name:
-            self._open()
+        self._open_once()
         self._bury()
         known = self._entries.get(id(child))
         if known is not None:
             return known
         family = self._number_of(child._family)
-        entry = _Entry(self._new_number(), weakref.ref(child, self._noticer(id(child))))
-        self._journal.append(_child_record(entry, child, family))
+        width = width_of(child._family.spec)
+        start, cells = self._cells.allocate(width) if width else (None, None)
+        entry = _Entry(self._new_number(), weakref.ref(child, self._noticer(id(child))), start, cells)
+        try:
+            self._journal.append(_child_record(entry, child, family))
+        except OSError:
+            if start is not None:
+                self._cells.put_back(start, width)
+            raise
         known = self._entries.setdefault(id(child), entry)
         if known is not entry:  # a signal handler has come first
             self._journal.append(["gone", entry.number])
+            self._release(entry)
         return known
 
     def _number_of(self, family: Family) -> int:
@@ -252,7 +297,7 @@ class Store:
             if child is None or entry.is_gone:
                 continue
             yield _child_record(entry, child, self._families[child._family])
-            yield from (["cells", entry.number, start] for start, _ in list(entry.blocks))
+            yield from (["cells", entry.number, start] for start, _ in list(entry.blocks)[1:])
             if entry.facts is not None:
                 yield ["info", entry.number, *entry.facts]
             yield from (_exemplar_record(entry, place) for place in list(entry.exemplars))
@@ -267,7 +312,8 @@ def _family_record(number: int, family: Family) -> list[Any]:
 
 
 def _child_record(entry: _Entry, child: Cell, family: int) -> list[Any]:
-    return ["child", entry.number, family, child._labelvalues, getattr(child, "_created", 0.0)]
+    start = entry.blocks[0][0] if entry.blocks else None
+    return ["child", entry.number, family, child._labelvalues, getattr(child, "_created", 0.0), start]
 
 
 def _exemplar_record(entry: _Entry, place: int) -> list[Any]:

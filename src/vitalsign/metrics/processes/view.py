@@ -101,9 +101,16 @@ class View:
 
     def _read_files(self) -> None:
         directory = self._directory
-        self._load_retired()
-        swallowed = self._retired[1].swallowed
-        names = [name for name in directory.names() if name != self._store.name and name not in swallowed]
+        try:
+            self._load_retired()
+        except OSError as error:  # what was read the last time is better than nothing
+            internal_error("processes", error)
+        present = directory.names()
+        own, swallowed = self._store.name, self._retired[1].swallowed
+        if own and own not in present:
+            gone = FileNotFoundError(f"somebody has removed the files of {own}: others do not see what it counts")
+            internal_error("processes", gone)
+        names = [name for name in present if name != own and name not in swallowed]
         self._files = {name: self._files.get(name) or ProcessFiles(directory, name) for name in names}
         for files in self._files.values():
             files.is_living = directory.is_alive(files.name)  # first: what it counts until it dies is then read

