@@ -99,10 +99,12 @@ class ProcessFiles:
             self.families.clear()
             self._owners.clear()
             self._end = 0
-        take = self._take
         try:
             for record in records:
-                take(*record)
+                if record[0] == "child":
+                    self._take_child(record)
+                else:
+                    self._take(*record)
         except NONSENSE as error:
             self._tail.stop()
             message = f"{self._cells_path.stem} has told what makes no sense, and is read no further: {error!r}"
@@ -110,8 +112,6 @@ class ProcessFiles:
 
     def _take(self, kind: str, *what: Any) -> None:
         match kind:
-            case "child":
-                self._take_child(*what)
             case "cells":
                 number, start = what
                 told = self._owners[number]
@@ -136,13 +136,13 @@ class ProcessFiles:
             case _:
                 raise ValueError(f"no such record: {kind!r}")
 
-    def _take_child(self, number: int, family: int, labels: list[str], created: float, start: int | None) -> None:
+    def _take_child(self, record: list[Any]) -> None:
+        # Most of what is read by one who has never read: hence by one call, and the cells before the rest is judged.
+        _, number, family, labels, created, start = record
         told = self.families[family]
-        starts: tuple[int, ...] = ()
         if start is not None:
             self._claim(start, told.width)
-            starts = (start,)
-        told.children[number] = Told(labels_from(labels, told.spec), float(created), starts)
+        told.children[number] = Told(labels_from(labels, told.spec), float(created), () if start is None else (start,))
         self._owners[number] = told
 
     def _claim(self, start: int, width: int) -> None:
