@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.processes.sharing import Sharing
 
-__all__ = ["configure", "from_environment", "is_shared", "sources"]
+__all__ = ["configure", "from_environment", "is_shared", "sources", "workers"]
 
 _DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
 _UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -108,6 +108,12 @@ def from_environment() -> None:
 def is_shared(registry: Any) -> bool:
     """Tell whether processes share the metrics of *registry*."""
     return _sharing is not None and shared_name(registry) is not None
+
+
+def workers(registry: Any) -> list[tuple[int, int]]:
+    """Return number and process id of each living process that shares the metrics of *registry*, if any does."""
+    sharing = _sharing
+    return sharing.workers() if sharing is not None and shared_name(registry) is not None else []
 
 
 def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> list[Callable[[], Iterable[Metric]]]:

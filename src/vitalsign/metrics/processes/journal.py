@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["CorruptJournalError", "Journal", "JournalTail", "encode"]
+__all__ = ["HEAD", "CorruptJournalError", "Journal", "JournalTail", "decode", "encode"]
 
 Record = list[Any]
 
 _MIN_COMPACTION = 256 * 1024  # bytes: below that a rewrite saves nothing worth having
 _BATCH = 200  # lines decoded at once: fast, and few enough not to become the garbage collector's business
 _MAX_UNREAD = 1 << 30  # bytes: a gibibyte of names is none of ours, and would fill our memory
-_HEAD = 64  # bytes: at least the first record up to its time
+HEAD = 96
+"""Bytes that hold a journal's first record."""
 
 
 class CorruptJournalError(ValueError):
@@ -179,7 +180,7 @@ class JournalTail:
         except FileNotFoundError:
             return False, ()
         try:
-            is_new = self._look_at(os.pread(descriptor, _HEAD, 0))
+            is_new = self._look_at(os.pread(descriptor, HEAD, 0))
             if self._is_broken:
                 return is_new, ()
             left = os.fstat(descriptor).st_size - self._offset
@@ -217,7 +218,7 @@ def _decode_batch(lines: list[bytes]) -> Iterable[Record]:
             return records
     except (ValueError, RecursionError):
         pass
-    return map(_decode, lines)  # one by one, up to the one that is broken
+    return map(decode, lines)  # one by one, up to the one that is broken
 
 
 def _body(line: bytes) -> bytes:
@@ -227,7 +228,13 @@ def _body(line: bytes) -> bytes:
     return body
 
 
-def _decode(line: bytes) -> Record:
+def decode(line: bytes) -> Record:
+    """
+    Read one line.
+
+    Raises:
+        CorruptJournalError: It is none of ours.
+    """
     try:
         record = json.loads(_body(line))
     except (ValueError, RecursionError) as error:

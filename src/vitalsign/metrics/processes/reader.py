@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.internal import internal_error
 from vitalsign.metrics.processes.descriptors import read_part
 from vitalsign.metrics.processes.directory import CELL, CELLS, NAMES
-from vitalsign.metrics.processes.journal import JournalTail
+from vitalsign.metrics.processes.journal import HEAD, JournalTail, decode
 from vitalsign.metrics.processes.merge import width_of
 from vitalsign.metrics.processes.told import NONSENSE, exemplar_from, labels_from, spec_from, texts_from
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from vitalsign.metrics.catalogue import MetricSpec
 from vitalsign.metrics.processes.directory import Directory
 
-__all__ = ["ProcessFiles", "Told", "ToldFamily"]
+__all__ = ["ProcessFiles", "Told", "ToldFamily", "living"]
 
 _MAX_CELLS = 1 << 27
 """A gibibyte; who tells of cells beyond is not one of us, and would make us read any amount."""
@@ -163,6 +164,22 @@ class ProcessFiles:
             return []
         cells: memoryview[Any] = memoryview(data[: len(data) // CELL * CELL])
         return cells.cast("d").tolist()  # type: ignore[return-value]  # the stubs know no other format than bytes
+
+
+def living(directory: Directory) -> list[tuple[int, int]]:
+    """
+    Return number and process id of each process that lives now.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
+    found = []
+    for name in filter(directory.is_alive, directory.names()):
+        with suppress(OSError, *NONSENSE):  # whose names cannot be read is reported by those who read them all
+            kind, pid, worker, _ = decode(read_part(directory.path / f"{name}{NAMES}", size=HEAD).split(b"\n")[0])
+            if kind == "process":
+                found.append((int(worker), int(pid)))
+    return sorted(found)
 
 
 def _family(registry: str, spec: MetricSpec, max_series: int) -> ToldFamily:

@@ -60,13 +60,6 @@ class View:
                 self._merged[registry_name, shape_of(family.declared)] = family
         return list(merged.values())
 
-    def workers(self) -> list[tuple[int, int]]:
-        """Return number and process id of each living worker, as of the last scrape; who counts nothing is none."""
-        with self._alone():
-            others = [(files.worker, files.pid) for files in self._files.values() if files.is_living]
-        own = [(self._store.worker, os.getpid())] if self._store.name else []
-        return sorted([*own, *others])
-
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         with self._lock:
