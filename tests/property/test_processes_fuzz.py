@@ -294,6 +294,51 @@ def test_foreign_things_under_our_names_never_break_a_scrape(tmp_path: Path) -> 
     scene.close()
 
 
+def _put(path: Path, form: str) -> None:
+    """Put something in the place of a file; not into it, since its process may have it mapped."""
+    path.unlink(missing_ok=True)
+    match form:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("nowhere")
+        case "foreign":
+            path.write_bytes(random.Random(form).randbytes(100_000))
+        case "empty":
+            path.touch()
+        case "endless":
+            path.touch()
+            os.truncate(path, 1 << 42)
+        case _:
+            assert form == "gone"
+
+
+@pytest.mark.parametrize("form", ["folder", "pipe", "link", "foreign", "empty", "endless", "gone"])
+@pytest.mark.parametrize("kind", [*KINDS, "living.alive"])
+def test_anything_in_the_place_of_a_file_costs_only_what_it_held(kind: str, form: str, tmp_path: Path) -> None:
+    """Whatever stands where a file was, the page is rendered, and the counts of the other processes are exact."""
+    failures = Failures()
+    scene = Scene(tmp_path / "shared")
+    witness = Peer(scene.directory)
+    cells = witness.write(Counter("c", "c", ["k"], registry=witness.registry).labels("witness"), 1)
+    scene.scrape()
+    _put(scene.file(kind), form)
+    # Who cannot lock the directory cannot tell the living from the folded, and shows what was there before.
+    is_stale = kind == "lock" and form in ("folder", "link")
+    for count in (2, 3, 4):
+        cells[0] = count
+        shown = b'c_total{k="witness"} %d.0\n' % (1 if is_stale else count)
+        assert shown in scene.scrape()
+        if not is_stale:
+            scene.view = View(scene.directory, Store(scene.directory))  # somebody else, who has never read
+            assert shown in scene.scrape()
+    assert failures.counted() <= {"processes"}
+    witness.die()
+    scene.close()
+
+
 def test_broken_journal_is_reported_once_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One broken file of a living process is one line in the log and one count, however often it is scraped."""
     internal._reported.discard("processes")

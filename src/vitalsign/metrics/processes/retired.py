@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Retired", "add_told", "fold", "outlives", "shape_of"]
 
+_MAX_SIZE = 1 << 30  # bytes: a gibibyte of counts is none of ours, and would fill our memory
+
 
 class Retired:
     """
@@ -55,7 +57,10 @@ class Retired:
         """
         retired = cls()
         try:
-            checksum, _, text = read_part(directory.path / RETIRED).partition(b" ")
+            path = directory.path / RETIRED
+            if path.stat().st_size > _MAX_SIZE:
+                raise ValueError("it is longer than any of ours")
+            checksum, _, text = read_part(path).partition(b" ")
             if int(checksum, 16) != crc32(text):
                 raise ValueError("its checksum is wrong")
             retired._take(json.loads(text))

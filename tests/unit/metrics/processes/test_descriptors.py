@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.processes import run_script
 from vitalsign.metrics.processes.descriptors import Descriptor, open_file, read_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_descriptor_that_has_become_another_files_is_left_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import stat
 import threading
 import time
@@ -268,3 +269,76 @@ def test_failed_replacement_keeps_the_file_before(directory: Directory, monkeypa
         directory.replace("retired", b"new")
     assert (directory.path / "retired").read_bytes() == b"old"
     assert files_in(directory) == {"boot", "lock", "retired"}
+
+
+def test_link_to_a_directory_is_what_it_leads_to_at_the_start(tmp_path: Path) -> None:
+    """A release that lets the link lead elsewhere does not part running processes from their files."""
+    (tmp_path / "old").mkdir()
+    link = tmp_path / "current"
+    link.symlink_to(tmp_path / "old")
+    directory = Directory(link)
+    link.unlink()
+    link.symlink_to(tmp_path / "new")
+    directory.replace("retired", b"counts")
+    assert directory.path == tmp_path / "old"
+    assert (tmp_path / "old" / "retired").exists()
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_path_of_nothing_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty path, as of a variable that is not set, does not share the working directory."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProcessesError, match=r"cannot be used: .*name another directory"):
+        Directory(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_name_of_any_bytes_is_a_directory(tmp_path: Path) -> None:
+    """A path that is no UTF-8 works as any other."""
+    directory = Directory(os.fsdecode(bytes(tmp_path) + b"/caf\xe9 \xff"))
+    directory.lock_alive("x")
+    assert directory.names() == ["x"]
+
+
+def test_start_does_not_wait_for_whoever_folds(directory: Directory) -> None:
+    """While the boot is the same, a process starts also if another one has been stopped in the middle of a fold."""
+    with directory.folding():
+        thread = threading.Thread(target=Directory, args=(directory.path,), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_link_in_the_place_of_the_lock_is_refused(directory: Directory, tmp_path: Path) -> None:
+    """What a link leads to is not touched, not even its permissions: the start fails, and says why."""
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    for name in ("lock", "boot"):
+        (directory.path / name).unlink()
+    (directory.path / "lock").symlink_to(secret)
+    with pytest.raises(ProcessesError, match="symbolic links"):
+        Directory(directory.path, mode=0o777)
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_another_retired_file_is_noticed_whatever_its_times(directory: Directory) -> None:
+    """A retired file of the same inode, size and time as the one before is another one by its checksum."""
+    path = directory.path / "retired"
+    path.write_bytes(b"11111111 one")
+    mark, status = directory.mark_of_retired(), path.stat()
+    path.write_bytes(b"22222222 two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert directory.mark_of_retired() != mark
+
+
+def test_file_system_without_room_for_one_process_is_refused(tmp_path: Path) -> None:
+    """A full disk is an error at the start, and nothing is left of the try."""
+
+    def start() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        with pytest.raises(ProcessesError) as caught:
+            Directory(tmp_path / "shared")
+        return str(caught.value)
+
+    assert "File too large" in forked(start)
+    assert list((tmp_path / "shared").iterdir()) == []

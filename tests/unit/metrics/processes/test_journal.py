@@ -194,3 +194,41 @@ def test_full_disk_leaves_the_journal_whole(path: Path) -> None:
     assert (failures, size) == (3, len(encode(["a"])))
     assert records == [["a"], ["b"]]
     assert files == [path.name]
+
+
+def test_rewrite_whose_file_cannot_take_its_place_is_as_if_it_had_not_been(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the new file cannot replace the old one, the old one goes on, with what was added in between."""
+    journal, tail = Journal(path), JournalTail(path)
+    journal.append(["a"])
+
+    def refuse(*_: object) -> None:
+        journal.append(["b"])  # as a signal handler does
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(os, "replace", refuse)
+        with pytest.raises(OSError, match="Read-only"):
+            journal.rewrite(lambda: [["a"]])
+    journal.append(["c"])
+    assert read(tail) == (False, [["a"], ["b"], ["c"]])
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    journal.rewrite(lambda: [["all"]])
+    journal.append(["d"])
+    assert read(tail) == (True, [["all"], ["d"]])
+
+
+def test_journal_of_any_size_is_not_read(path: Path) -> None:
+    """A file that is longer than any journal is an error, and does not fill the reader's memory."""
+    with path.open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    with pytest.raises(OSError, match="more than any of ours"):
+        JournalTail(path).read()
+
+
+def test_link_in_the_place_of_a_journal_is_not_followed(path: Path) -> None:
+    """Nobody makes a scrape read another file."""
+    path.symlink_to(path.parent / "other")
+    with pytest.raises(OSError, match="symbolic links"):
+        JournalTail(path).read()
