@@ -11,6 +11,7 @@ import shutil
 import time
 import uuid
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from vitalsign.exceptions import ProcessesError
@@ -170,10 +171,11 @@ class Directory:
         """
         path = self.path / RETIRED
         try:
-            status = path.stat()
-            return status.st_ino, status.st_size, status.st_mtime_ns, read_part(path, size=_CHECKSUM)
+            status = path.lstat()
+            checksum = read_part(path, size=_CHECKSUM) if S_ISREG(status.st_mode) else b""
         except FileNotFoundError:
             return None
+        return status.st_ino, status.st_size, status.st_mtime_ns, checksum
 
     def replace(self, name: str, data: bytes) -> None:
         """

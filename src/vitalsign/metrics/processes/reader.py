@@ -11,7 +11,7 @@ from vitalsign.metrics.processes.descriptors import read_part
 from vitalsign.metrics.processes.directory import CELL, CELLS, NAMES
 from vitalsign.metrics.processes.journal import HEAD, JournalTail, decode
 from vitalsign.metrics.processes.merge import width_of
-from vitalsign.metrics.processes.told import NONSENSE, exemplar_from, labels_from, spec_from, texts_from
+from vitalsign.metrics.processes.told import NONSENSE, bound_from, exemplar_from, labels_from, spec_from, texts_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,7 @@ class ProcessFiles:
                 self.pid, self.worker, _ = map(int, what)
             case "family":
                 number, registry, spec, max_series = what
-                self.families[number] = _family(str(registry), spec_from(spec), int(max_series))
+                self.families[number] = _family(str(registry), spec_from(spec), bound_from(max_series))
             case "info":
                 number, facts, moment = what
                 self._told(number).facts = (texts_from(facts), float(moment))

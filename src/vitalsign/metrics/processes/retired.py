@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -11,7 +12,15 @@ from vitalsign.metrics.internal import internal_error
 from vitalsign.metrics.processes.descriptors import read_part
 from vitalsign.metrics.processes.directory import BROKEN, RETIRED
 from vitalsign.metrics.processes.merge import MergedFamily
-from vitalsign.metrics.processes.told import NONSENSE, exemplar_from, labels_from, numbers_from, spec_from, texts_from
+from vitalsign.metrics.processes.told import (
+    NONSENSE,
+    bound_from,
+    exemplar_from,
+    labels_from,
+    numbers_from,
+    spec_from,
+    texts_from,
+)
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Exemplar
@@ -58,15 +67,16 @@ class Retired:
         retired = cls()
         try:
             path = directory.path / RETIRED
-            if path.stat().st_size > _MAX_SIZE:
-                raise ValueError("it is longer than any of ours")
+            status = path.lstat()
+            if not S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
+                raise ValueError("it is no file, or longer than any of ours")
             checksum, _, text = read_part(path).partition(b" ")
             if int(checksum, 16) != crc32(text):
                 raise ValueError("its checksum is wrong")
             retired._take(json.loads(text))
         except FileNotFoundError:
             return retired
-        except (*NONSENSE, IsADirectoryError, MemoryError, RecursionError) as error:
+        except (*NONSENSE, MemoryError, RecursionError) as error:
             raise ValueError(f"{directory.path / RETIRED} is broken: {error!r}") from error
         return retired
 
@@ -102,7 +112,7 @@ class Retired:
         self.swallowed = set(told["swallowed"])
         for each in told["families"]:
             spec = spec_from(each["spec"])
-            family = self.family(str(each["registry"]), spec, int(each["max_series"]))
+            family = self.family(str(each["registry"]), spec, bound_from(each["max_series"]))
             for labels, numbers, created, stamp, exemplars in each["children"]:
                 key = labels_from(labels, spec)
                 if spec.kind == "info":

@@ -9,7 +9,7 @@ from prometheus_client.samples import Exemplar
 
 from vitalsign.metrics.catalogue import Kind, MetricSpec
 
-__all__ = ["NONSENSE", "exemplar_from", "labels_from", "numbers_from", "spec_from", "texts_from"]
+__all__ = ["NONSENSE", "bound_from", "exemplar_from", "labels_from", "numbers_from", "spec_from", "texts_from"]
 
 _KINDS = get_args(Kind)
 NONSENSE = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
@@ -36,6 +36,18 @@ def spec_from(told: dict[str, Any]) -> MetricSpec:
     if (spec.kind == "histogram") != bool(spec.buckets) or list(spec.buckets) != sorted(map(float, spec.buckets)):
         raise ValueError(f"no metric has the buckets {spec.buckets!r}")
     return spec
+
+
+def bound_from(told: int) -> int:
+    """
+    Make a metric's `max_series`.
+
+    Raises:
+        ValueError: It is no number above 0.
+    """
+    if type(told) is not int or told < 1:
+        raise ValueError(f"no metric is bounded by {told!r}")
+    return told
 
 
 def labels_from(told: list[str], spec: MetricSpec) -> tuple[str, ...]:

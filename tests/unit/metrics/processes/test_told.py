@@ -97,6 +97,8 @@ FAMILY = ["family", 1, NAME, asdict(SPEC), 9]
         ["child", 2, 1, ["x"], 0, -1],
         ["child", 2, 1, ["x"], 0, True],
         ["child", 2, 1, ["x"], 0],
+        ["family", 2, NAME, asdict(SPEC), 0],
+        ["family", 2, NAME, asdict(SPEC), 1.5],
         ["cells", 7, 0],
         ["cells", 1, -1],
         ["cells", 1, 0.5],
