@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import weakref
 from collections import deque
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.internal import internal_error_later
 from vitalsign.metrics.processes.cellsfile import CellsFile
 from vitalsign.metrics.processes.directory import CELLS, NAMES
+from vitalsign.metrics.processes.entries import Entry, child_record, exemplar_record, family_record, process_record
 from vitalsign.metrics.processes.freshness import Freshness
 from vitalsign.metrics.processes.journal import Journal
 from vitalsign.metrics.processes.merge import width_of
@@ -27,22 +26,6 @@ if TYPE_CHECKING:
     from vitalsign.metrics.processes.directory import Directory
 
 __all__ = ["Store"]
-
-
-class _Entry:
-    """What the journal knows of one child."""
-
-    __slots__ = ("blocks", "exemplars", "facts", "is_gone", "number", "reference", "unused")
-
-    def __init__(self, number: int, reference: weakref.ref[Cell], start: int | None, cells: Cells | None) -> None:
-        self.number = number
-        self.reference = reference
-        # Where they begin, and how many cells they are; those of the first are for the first thread that writes.
-        self.blocks: list[tuple[int, int]] = [] if start is None or cells is None else [(start, len(cells))]
-        self.unused: Cells | None = cells
-        self.exemplars: dict[int, Exemplar] = {}
-        self.facts: tuple[Mapping[str, str], float] | None = None
-        self.is_gone = False
 
 
 class Store:
@@ -64,9 +47,9 @@ class Store:
         self.worker: int = 0
         self._directory = directory
         self._families: weakref.WeakKeyDictionary[Family, int] = weakref.WeakKeyDictionary()
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, Entry] = {}
         self._ended: deque[int] = deque()  # ids of children that have gone, until the next call
-        self._unburied: deque[_Entry] = deque()
+        self._unburied: deque[Entry] = deque()
         self._last_number = 0
         self._is_counting = False  # whether somebody has cells to write to
 
@@ -90,7 +73,7 @@ class Store:
             undo.callback(journal.close)
             worker, worker_lock = directory.claim_worker()
             undo.callback(worker_lock.let_go)
-            journal.append(_process_record(worker))
+            journal.append(process_record(worker))
             lock = directory.lock_alive(name)
             undo.callback(lock.let_go)
             if self.name:
@@ -174,7 +157,7 @@ class Store:
         entry = self._entry(child)
         entry.exemplars[place] = exemplar
         if not entry.is_gone:
-            self._journal.append(_exemplar_record(entry, place))
+            self._journal.append(exemplar_record(entry, place))
             self._compact()
 
     def forget(self, child: Cell) -> None:
@@ -219,11 +202,11 @@ class Store:
             self._journal.close()
             self._cells.close()
 
-    def _shown(self, child: Cell) -> _Entry | None:
+    def _shown(self, child: Cell) -> Entry | None:
         entry = self._entries.get(id(child))
         return entry if entry is not None and entry.reference() is child and not entry.is_gone else None
 
-    def _entry(self, child: Cell) -> _Entry:
+    def _entry(self, child: Cell) -> Entry:
         self._open_once()
         self._bury()
         known = self._entries.get(id(child))
@@ -232,9 +215,9 @@ class Store:
         family = self._number_of(child._family)
         width = width_of(child._family.spec)
         start, cells = self._cells.allocate(width) if width else (None, None)
-        entry = _Entry(self._new_number(), weakref.ref(child, self._noticer(id(child))), start, cells)
+        entry = Entry(self._new_number(), weakref.ref(child, self._noticer(id(child))), start, cells)
         try:
-            self._journal.append(_child_record(entry, child, family))
+            self._journal.append(child_record(entry, child, family))
         except OSError:
             if start is not None:
                 self._cells.put_back(start, width)
@@ -250,7 +233,7 @@ class Store:
         if number is None:
             number = self._new_number()
             # Written before it is known: a signal handler must not find a number that no reader has seen.
-            self._journal.append(_family_record(number, family))
+            self._journal.append(family_record(number, family))
             self._families[family] = number
         return number
 
@@ -277,7 +260,7 @@ class Store:
             self._release(entry)
         self._compact()
 
-    def _release(self, entry: _Entry) -> None:
+    def _release(self, entry: Entry) -> None:
         for start, width in entry.blocks:
             self._cells.release(start, width)
 
@@ -289,33 +272,11 @@ class Store:
                 internal_error_later("processes", error)
 
     def _records(self) -> Iterator[list[Any]]:
-        yield _process_record(self.worker)
+        yield process_record(self.worker)
         for family, number in list(self._families.items()):
-            yield _family_record(number, family)
+            yield family_record(number, family)
         for entry in list(self._entries.values()):
             child = entry.reference()
             if child is None or entry.is_gone:
                 continue
-            yield _child_record(entry, child, self._families[child._family])
-            yield from (["cells", entry.number, start] for start, _ in list(entry.blocks)[1:])
-            if entry.facts is not None:
-                yield ["info", entry.number, *entry.facts]
-            yield from (_exemplar_record(entry, place) for place in list(entry.exemplars))
-
-
-def _process_record(worker: int) -> list[Any]:
-    return ["process", os.getpid(), worker, time.time()]
-
-
-def _family_record(number: int, family: Family) -> list[Any]:
-    return ["family", number, family.registry_name, asdict(family.spec), family.max_series]
-
-
-def _child_record(entry: _Entry, child: Cell, family: int) -> list[Any]:
-    start = entry.blocks[0][0] if entry.blocks else None
-    return ["child", entry.number, family, child._labelvalues, getattr(child, "_created", 0.0), start]
-
-
-def _exemplar_record(entry: _Entry, place: int) -> list[Any]:
-    labels, value, moment = entry.exemplars[place]
-    return ["exemplar", entry.number, place, labels, float(value), moment]
+            yield from entry.records(child, self._families[child._family])
