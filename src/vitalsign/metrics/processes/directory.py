@@ -26,7 +26,18 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ALIVE", "BROKEN", "CELL", "CELLS", "NAMES", "RETIRED", "TEMPORARY", "Directory", "boot_identity"]
+__all__ = [
+    "ALIVE",
+    "BROKEN",
+    "CELL",
+    "CELLS",
+    "NAMES",
+    "PATIENCE",
+    "RETIRED",
+    "TEMPORARY",
+    "Directory",
+    "boot_identity",
+]
 
 _log = logging.getLogger("vitalsign")
 
@@ -37,6 +48,9 @@ CELL = 8
 RETIRED, BROKEN = "retired", "retired.broken"
 _LOCK, _BOOT = "lock", "boot"
 _STRAY_AGE = 3600.0  # seconds
+PATIENCE = 5.0
+"""Seconds that a scrape waits for a fold, which takes a few hundredths as a rule."""
+_PAUSE = 0.005  # seconds from one try to the next
 _PROBE = 65_536  # bytes: room for one process
 _CHECKSUM = 8  # bytes at the beginning of the retired file
 
@@ -202,8 +216,13 @@ class Directory:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Keep folders out while the files are read: a scrape that saw half a fold would see counters go down."""
-        with self._locked(fcntl.LOCK_SH):
+        """
+        Keep folders out while the files are read: a scrape that saw half a fold would see counters go down.
+
+        Raises:
+            TimeoutError: Another process has not come to the end of its fold; perhaps it has been stopped.
+        """
+        with self._locked(fcntl.LOCK_SH, patience=PATIENCE):
             yield
 
     @contextlib.contextmanager
@@ -216,18 +235,32 @@ class Directory:
             yield False
 
     @contextlib.contextmanager
-    def _locked(self, operation: int) -> Iterator[None]:
+    def _locked(self, operation: int, *, patience: float | None = None) -> Iterator[None]:
         # A descriptor of its own each time: locks belong to the open file, so threads exclude each other too.
         descriptor = open_file(self.path / _LOCK, os.O_RDONLY | os.O_CREAT, self.file_mode)
         self._held.add(descriptor)
         try:
-            fcntl.flock(descriptor, operation)
+            if patience is None:
+                fcntl.flock(descriptor, operation)
+            else:
+                self._try_for(patience, descriptor, operation)
             yield
         finally:
             # Not by closing: a child that was forked meanwhile has a copy, and would go on keeping the others out.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             self._held.discard(descriptor)
             os.close(descriptor)
+
+    def _try_for(self, seconds: float, descriptor: int, operation: int) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    message = f"{self.path} has been locked for {seconds:g} s; is the process that adds up stopped?"
+                    raise TimeoutError(message) from None
+            time.sleep(_PAUSE)
 
     def _make(self, mode: int | None, group: str | int | None) -> None:
         is_new = not self.path.is_dir()

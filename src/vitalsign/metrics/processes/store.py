@@ -58,8 +58,8 @@ class Store:
             return
         # Whoever becomes a daemon closes all descriptors, and the others would take us for dead: a new life begins.
         self._let_go()
-        self._families.clear()
-        self._entries.clear()
+        for told in (self._families, self._entries, self._ended, self._unburied):
+            told.clear()
         self.name = ""
         self._open()
 

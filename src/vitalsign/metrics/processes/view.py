@@ -33,6 +33,7 @@ class View:
         self._store = store
         self._lock = RLock()
         self._is_busy = False
+        self._has_read = False
         self._files: dict[str, ProcessFiles] = {}
         self._retired: tuple[object, Retired] = None, Retired()
         self._merged: dict[tuple[str, MetricSpec], MergedFamily] = {}
@@ -48,6 +49,7 @@ class View:
 
         Raises:
             RuntimeError: A signal handler asks in the middle of a scrape.
+            TimeoutError: Another process keeps the directory locked, and nothing has been read before.
         """
         merged = self._own(registry, registry_name, until)  # functions of the host's are asked before we lock anything
         with self._alone():
@@ -76,7 +78,10 @@ class View:
             self._fold_the_dead()
             with self._directory.reading():
                 self._read_files()
+            self._has_read = True
         except OSError as error:  # what was read the last time is better than nothing
+            if isinstance(error, TimeoutError) and not self._has_read:
+                raise  # the others' counts are there: better no metrics than such as seem to start anew
             internal_error("processes", error)
 
     def _fold_the_dead(self) -> None:

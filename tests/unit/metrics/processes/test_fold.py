@@ -14,6 +14,7 @@ import pytest
 from tests.peers import Peer, page_of
 from tests.processes import forked
 from vitalsign import Counter, Gauge, Histogram, Info
+from vitalsign.metrics.processes import directory as module
 from vitalsign.metrics.processes.reader import ProcessFiles
 from vitalsign.metrics.processes.retired import Retired, fold
 from vitalsign.metrics.processes.store import Store
@@ -347,3 +348,19 @@ def test_process_whose_files_were_removed_says_so(directory: Directory, unreport
     page_of(View(directory, peer.store))
     assert unreported() == 1
     peer.die()
+
+
+@pytest.mark.usefixtures("dead")
+def test_folder_that_is_stopped_keeps_no_scrape_waiting(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, unreported: Callable[[], float]
+) -> None:
+    """Who has read before shows that; who has not, shows nothing rather than counts that seem to start anew."""
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    view = View(directory, Store(directory))
+    assert page_of(view) == TOTALS
+    with directory.folding():
+        assert page_of(view) == TOTALS
+        assert unreported() == 1
+        with pytest.raises(TimeoutError, match="is the process that adds up stopped"):
+            page_of(directory)
+    assert page_of(directory) == TOTALS

@@ -350,3 +350,17 @@ def test_forked_child_lets_go_of_files_that_were_closed_behind_its_back(peer: Pe
         return True
 
     assert forked(work)
+
+
+def test_new_life_begins_where_the_lock_was_closed_before_the_first_count(peer: Peer, directory: Directory) -> None:
+    """Label sets that came and went before a process became a daemon are no matter after it."""
+    counter = Counter("c", "c", ["k"], registry=peer.registry)
+    peer.store.announce(counter.labels("gone"))
+    counter.clear()
+    first = peer.store.name
+    os.close(peer.store._lock.number)
+    peer.write(counter.labels("a"), 1)
+    assert peer.store.name != first
+    assert directory.is_alive(peer.store.name)
+    assert not directory.is_alive(first)
+    assert told(peer.files()) == {("a",): [1]}
