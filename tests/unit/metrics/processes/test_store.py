@@ -165,6 +165,7 @@ def test_compaction_keeps_everything_that_holds(peer: Peer, monkeypatch: pytest.
     info = Info("i", "i", registry=peer.registry)
     for k in "abc":
         peer.write(counter.labels(k), ord(k))
+    peer.write(counter.labels("c"), 1000)  # by a second thread
     exemplar = counter._family.make_exemplar({"trace": "1"}, 1)
     peer.store.tell_exemplar(counter.labels("a"), 0, exemplar)
     peer.store.forget(counter.labels("b"))
@@ -174,7 +175,7 @@ def test_compaction_keeps_everything_that_holds(peer: Peer, monkeypatch: pytest.
     families = {family.spec.name: list(family.children.values()) for family in files.families.values()}
     assert [(child.labels, files.numbers(child, 1), child.exemplars) for child in families["c"]] == [
         (("a",), [97], {0: exemplar}),
-        (("c",), [99], None),
+        (("c",), [1099], None),
     ]
     assert families["i"][0].facts == ({"version": "1"}, peer.store._entries[id(info)].facts[1])  # type: ignore[index]
 
