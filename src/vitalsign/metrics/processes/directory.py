@@ -228,11 +228,14 @@ class Directory:
     @contextlib.contextmanager
     def folding(self, *, wait: bool = False) -> Iterator[bool]:
         """Keep all others out; yields whether that succeeded, which without *wait* it may not."""
-        try:
-            with self._locked(fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB):
-                yield True
-        except BlockingIOError:
-            yield False
+        with contextlib.ExitStack() as locked:
+            try:
+                locked.enter_context(self._locked(fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB))
+            except BlockingIOError:
+                is_alone = False
+            else:
+                is_alone = True
+            yield is_alone
 
     @contextlib.contextmanager
     def _locked(self, operation: int, *, patience: float | None = None) -> Iterator[None]:

@@ -57,7 +57,6 @@ class ProcessFiles:
 
     Attributes:
         pid: Its process id; 0 if it has not said.
-        worker: Its number among the living.
         is_living: Whether it held its lock when last looked at.
         families: What it has declared.
     """
@@ -65,7 +64,6 @@ class ProcessFiles:
     def __init__(self, directory: Directory, name: str) -> None:
         self.name = name
         self.pid: int = 0
-        self.worker: int = 0
         self.is_living = True
         self.families: dict[int, ToldFamily] = {}
         self._owners: dict[int, ToldFamily] = {}  # by the number of a child
@@ -119,7 +117,7 @@ class ProcessFiles:
                 self._claim(start, told.width)
                 told.children[number].starts += (start,)
             case "process":
-                self.pid, self.worker, _ = map(int, what)
+                self.pid, _, _ = map(int, what)
             case "family":
                 number, registry, spec, max_series = what
                 self.families[number] = _family(str(registry), spec_from(spec), bound_from(max_series))
