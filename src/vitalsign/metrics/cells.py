@@ -86,9 +86,9 @@ class Cell:
 
     def _announce(self) -> None:
         storage = self._storage()
-        if storage is not None and self._labelvalues is not None:
+        if storage is not None:
             with LOCK:
-                self._tell(storage.announce)
+                self._tell(storage.declare if self._labelvalues is None else storage.announce)
 
     def _withdraw(self) -> None:
         storage = self._storage()

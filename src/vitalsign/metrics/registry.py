@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from copy import copy
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -51,6 +51,16 @@ if TYPE_CHECKING:
 else:
     _DuplicateTimeseries = getattr(_upstream, "DuplicateTimeseries", ValueError)  # new in 0.26
 _names: WeakKeyDictionary[CollectorRegistry, str] = WeakKeyDictionary({REGISTRY: ""})
+
+
+def _renew_locks() -> None:
+    """Begin anew in a forked child: whoever held a lock in the parent is not there to let go of it."""
+    for registry in list(_names):
+        registry._lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class DuplicateSeriesError(DuplicateMetricError, _DuplicateTimeseries):

@@ -26,6 +26,9 @@ class Cells(Protocol):
 class Storage(Protocol):
     """Where cells lie that other processes read too."""
 
+    def declare(self, child: Cell) -> None:
+        """Tell the others that the metric of *child* is there."""
+
     def announce(self, child: Cell) -> None:
         """Tell the others that *child* is there."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.processes.sharing import Sharing
 
-__all__ = ["configure", "from_environment", "sources"]
+__all__ = ["configure", "from_environment", "sources", "workers"]
 
 _DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
 _UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -113,6 +113,12 @@ def from_environment() -> None:
         path = os.path.join(upstream, "vitalsign")  # noqa: PTH118  # beside prometheus_client's own files
     if path:
         configure(processes=path)
+
+
+def workers(registry: Any) -> list[tuple[int, int]]:
+    """Return number and process id of each living process that shares the metrics of *registry*, if any does."""
+    sharing = _sharing
+    return sharing.workers() if sharing is not None and shared_name(registry) is not None else []
 
 
 def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> list[Callable[[], Iterable[Metric]]]:
