@@ -82,13 +82,20 @@ class Journal:
             OSError: The disk is full, for example. What was written of it is cut off again.
         """
         data = encode(record)
-        size, number = len(data), self._file.number
+        size, was_busy, self._is_busy = len(data), self._is_busy, True  # no signal handler takes the file away
+        try:
+            self._append(data)
+            self._size += size  # nothing is called in here: a signal handler may append too
+        finally:
+            self._is_busy = was_busy
+
+    def _append(self, data: bytes) -> None:
+        number = self._file.number
         try:
             _write(number, data)
         except OSError:
             os.ftruncate(number, self._size)
             raise
-        self._size += size  # nothing is called in here: a signal handler may append too
 
     def rewrite(self, records: Callable[[], Iterable[Record]]) -> None:
         """
