@@ -364,3 +364,30 @@ def test_folder_that_is_stopped_keeps_no_scrape_waiting(
         with pytest.raises(TimeoutError, match="is the process that adds up stopped"):
             page_of(directory)
     assert page_of(directory) == TOTALS
+
+
+@pytest.mark.usefixtures("dead")
+def test_fold_removes_strays(directory: Directory) -> None:
+    """What a process left that died before it could be found goes with the next fold, once it is old."""
+    stray = directory.path / "9-stray.cells"
+    stray.touch()
+    os.utime(stray, (0, 0))
+    page_of(directory)
+    assert not stray.exists()
+
+
+def test_what_a_process_counts_until_it_dies_is_read(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a process lives is asked before it is read: of one that is taken for dead nothing is missing."""
+    peer = Peer(directory)
+    cells = peer.write(Counter("c", "c", registry=peer.registry), 1)
+    real, asked = directory.is_alive, []
+
+    def is_alive(name: str) -> bool:
+        asked.append(name)
+        if len(asked) == 2:  # first by who looks for the dead, then by who reads
+            cells[0] = 5
+            peer.die()
+        return real(name)
+
+    monkeypatch.setattr(directory, "is_alive", is_alive)
+    assert page_of(directory) == {"c": {(): 5}}

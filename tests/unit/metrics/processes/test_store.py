@@ -337,6 +337,7 @@ def test_handler_that_takes_cells_of_the_same_child(peer: Peer, monkeypatch: pyt
     files = peer.files()
     family = next(family for family in files.families.values() if family.spec.name == "c")
     assert [files.numbers(child, 1) for child in family.children.values()] == [[3]]
+    assert [len(free) for free in peer.store._cells._free.values()] == [1]  # the cells that were taken in vain
 
 
 def test_forked_child_lets_go_of_files_that_were_closed_behind_its_back(peer: Peer, directory: Directory) -> None:
