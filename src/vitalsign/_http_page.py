@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-__all__ = ["Page", "PageRequest", "failure", "negotiate", "render", "seconds_left"]
+__all__ = ["Page", "PageRequest", "failure", "negotiate", "refusal", "render", "seconds_left"]
 
 Format = Literal["text", "openmetrics"]
 
@@ -73,11 +73,11 @@ def negotiate(method: str, headers: Iterable[tuple[bytes, bytes]], query: bytes)
         What to render, or a response that says why nothing is.
     """
     if method not in ("GET", "HEAD"):
-        return _refusal(405, "This page answers GET and HEAD.", (b"allow", b"GET, HEAD"))
+        return refusal(405, "This page answers GET and HEAD.", (b"allow", b"GET, HEAD"))
     listed = list(headers)
     chosen = _choose_format(_joined(listed, b"accept"))
     if chosen is None:
-        return _refusal(406, "This page is text/plain or application/openmetrics-text, and both are refused.")
+        return refusal(406, "This page is text/plain or application/openmetrics-text, and both are refused.")
     names = parse_qs(query.decode("latin-1")).get("name[]", ())
     return PageRequest(chosen, _chooses_gzip(_joined(listed, b"accept-encoding")), frozenset(names))
 
@@ -123,10 +123,11 @@ def seconds_left(headers: Iterable[tuple[bytes, bytes]]) -> float:
 
 def failure() -> Page:
     """Return the answer to a request whose page could not be rendered; the reason is in the log."""
-    return _refusal(500, "The metrics could not be rendered; the log says why.")
+    return refusal(500, "The metrics could not be rendered; the log says why.")
 
 
-def _refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Page:
+def refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Page:
+    """Return an answer that says, in one line of text, why it is no page of metrics."""
     body = text.encode() + b"\n"
     plain = (b"content-type", b"text/plain; charset=utf-8")
     return Page(status, (plain, *headers, (b"content-length", b"%d" % len(body))), body)
