@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from vitalsign._access import Access
-from vitalsign._http_page import Page, PageRequest, failure, negotiate, refusal, render, seconds_left
+from vitalsign._http_page import Page, PageRequest, failure, negotiate, notice, render, seconds_left
 from vitalsign.exceptions import EndpointOptionError
 from vitalsign.metrics.internal import internal_error
 
@@ -102,8 +102,8 @@ class Endpoint:
         """Answer a request of somebody who may not read; None if they may."""
         status = self._access.refusal(asked.headers, asked.peer)
         if status == 401:
-            return refusal(401, "Send the token: Authorization: Bearer ...", _BEARER)
-        return refusal(403, "Not from your network.") if status else None
+            return notice(401, "Send the token: Authorization: Bearer ...", _BEARER)
+        return notice(403, "Not from your network.") if status else None
 
     def admit(self, asked: Asked) -> PageRequest | Page:
         """Return what is to be rendered for a request, or the answer that says why nothing is."""
