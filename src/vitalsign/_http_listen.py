@@ -1,4 +1,4 @@
-"""Where an exporter listens: its socket, and its certificates."""
+"""Where a server of ours listens: its socket, and its certificates."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import socket
 import ssl
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vitalsign.exceptions import AddressError, CertificateError, EndpointOptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["File", "listen", "own_url", "tls_context"]
+__all__ = ["File", "Words", "listen", "own_url", "tls_context"]
 
 _HIGHEST_PORT = 65_535
 _BACKLOG = 512  # connections that may wait while the interpreter is busy
@@ -22,42 +22,64 @@ _BACKLOG = 512  # connections that may wait while the interpreter is busy
 File = str | os.PathLike[str]
 
 
-def listen(host: str, port: int) -> socket.socket:
+class Words(NamedTuple):
+    """How those who start a server say where it is to listen, for errors."""
+
+    host: str = "host="
+    port: str = "port="
+    any_port: str = "port=0"
+    intro: str = "The exporter cannot start: "
+    if_taken: str = (
+        " Where several workers start an exporter, each needs a port of its own; or let them share their metrics, and "
+        "start one for all."
+    )
+
+
+_EXPORTER = Words()
+
+
+def listen(host: str, port: int, words: Words = _EXPORTER) -> socket.socket:
     """
     Return a socket that takes connections from now on.
 
     Args:
         host: Name or address of this machine; `::` is every address, of IPv4 too.
         port: 0 for any free one.
+        words: For errors.
 
     Raises:
         AddressError: That cannot be had; the text says why and what else to try.
     """
-    place = f"The exporter cannot listen on port {port} of {host}"
-    if not 0 <= port <= _HIGHEST_PORT:  # of which the system might take the last bits
-        raise AddressError(f"{place}: the highest port is {_HIGHEST_PORT}.", host=host, port=port)
     try:
+        if not 0 <= port <= _HIGHEST_PORT:
+            raise _no_port()
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         is_dual = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual)
     except (OSError, UnicodeError) as error:
-        raise AddressError(f"{place}: {_why_not(error)}", host=host, port=port) from error
+        raise AddressError(words.intro + _why_not(error, host, port, words), host=host, port=port) from error
 
 
-def _why_not(error: OSError | UnicodeError) -> str:
+def _no_port() -> OSError:
+    """Return the error that the system does not always make: of a higher number it may take the last bits."""
+    return OSError(errno.EINVAL, f"ports go from 0 to {_HIGHEST_PORT}")
+
+
+def _why_not(error: OSError | UnicodeError, host: str, port: int, words: Words) -> str:
     if isinstance(error, socket.gaierror | UnicodeError):
-        return "that host is not known. Give host= a name or address of this machine, such as 127.0.0.1."
+        return (
+            f"the host {host!r} is not known. Give {words.host} a name or address of this machine, such as 127.0.0.1."
+        )
     if error.errno == errno.EADDRINUSE:
         return (
-            "it is in use. Stop what listens there, give another port=, or port=0 for any free one. Where several "
-            "workers start an exporter, each needs a port of its own; or let them share their metrics, and start one "
-            "for all."
+            f"port {port} of {host} is in use. Choose another with {words.port}, or any free one with "
+            f"{words.any_port}.{words.if_taken}"
         )
     if error.errno == errno.EACCES:
-        return "this user may not. Give a port= above 1023."
+        return f"port {port} of {host} is not allowed to this user. Choose one above 1023 with {words.port}."
     if error.errno == errno.EADDRNOTAVAIL:
-        return "that is no address of this machine. Give host= one that is, such as 127.0.0.1."
-    return f"{error.strerror or error}."
+        return f"{host} is no address of this machine. Give {words.host} one that is, such as 127.0.0.1."
+    return f"port {port} of {host} cannot be listened on: {error.strerror or error}."
 
 
 def own_url(listener: socket.socket, scheme: str) -> str:

@@ -199,7 +199,7 @@ def test_port_in_use(start):
     with pytest.raises(AddressError) as caught:
         start(port=taken.port)
     assert (caught.value.port, caught.value.host) == (taken.port, "127.0.0.1")
-    assert f"port {taken.port} of 127.0.0.1: it is in use" in str(caught.value)
+    assert f"port {taken.port} of 127.0.0.1 is in use" in str(caught.value)
     assert "port=0" in str(caught.value)
     assert ask(taken).status == 200
 
@@ -207,11 +207,11 @@ def test_port_in_use(start):
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        ({"port": 65536}, "the highest port is 65535"),
-        ({"port": -1}, "the highest port is 65535"),
-        ({"port": 0, "host": "no-such-host.invalid"}, "that host is not known"),
-        ({"port": 0, "host": "x" * 300}, "that host is not known"),
-        ({"port": 0, "host": "192.0.2.1"}, "that is no address of this machine"),
+        ({"port": 65536}, "ports go from 0 to 65535"),
+        ({"port": -1}, "ports go from 0 to 65535"),
+        ({"port": 0, "host": "no-such-host.invalid"}, "is not known. Give host= a name"),
+        ({"port": 0, "host": "x" * 300}, "is not known. Give host= a name"),
+        ({"port": 0, "host": "192.0.2.1"}, "is no address of this machine"),
     ],
 )
 def test_place_that_cannot_be_had(place, reason):
@@ -221,7 +221,7 @@ def test_place_that_cannot_be_had(place, reason):
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"), [(errno.EACCES, "this user may not. Give a port= above 1023"), (errno.ENOBUFS, "No buffer")]
+    ("number", "reason"), [(errno.EACCES, "Choose one above 1023 with port="), (errno.ENOBUFS, "No buffer")]
 )
 def test_place_that_is_refused(number, reason, monkeypatch):
     """Whatever else the system says to a port is told."""
