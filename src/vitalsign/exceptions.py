@@ -4,10 +4,12 @@ from __future__ import annotations
 
 __all__ = [
     "AddressError",
+    "CertificateError",
     "CollectorBoundError",
     "CollectorError",
     "CollectorOptionError",
     "DuplicateMetricError",
+    "EndpointOptionError",
     "HealthCheckError",
     "HealthError",
     "HealthGroupError",
@@ -117,6 +119,23 @@ class AddressError(VitalsignError, OSError):
         super().__init__(message)
         self.host = host
         self.port = port
+
+
+class CertificateError(VitalsignError, OSError):
+    """
+    A file that a server needs for TLS cannot be used.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class EndpointOptionError(VitalsignError, ValueError):
+    """An endpoint was given an option that makes no sense, or that would leave it open to everybody."""
 
 
 class MissingExtraError(VitalsignError, ImportError):
