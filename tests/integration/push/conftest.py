@@ -70,24 +70,39 @@ class VictoriaMetrics(Server):
 
     def series(self, selector: str) -> list[dict[str, Any]]:
         """Return the raw series of *selector*, with all their values."""
+        self.get("/internal/force_flush")
         text = self.get("/api/v1/export?" + urllib.parse.urlencode({"match[]": selector})).text
         return [json.loads(line) for line in text.splitlines()]
 
 
+class StartVictoriaMetrics(Protocol):
+    """The fixture `start_victoria_metrics`."""
+
+    def __call__(self, *, port: int | None = None) -> VictoriaMetrics:
+        """Start a VictoriaMetrics that shows at once what it has been sent."""
+
+
 @pytest.fixture
-def victoria_metrics(tmp_path: Path) -> Iterator[VictoriaMetrics]:
-    """Return a VictoriaMetrics that shows at once what it has been sent."""
-    path, port = program("victoria-metrics"), free_port()
-    command = [
-        path,
-        f"-httpListenAddr=127.0.0.1:{port}",
-        f"-storageDataPath={tmp_path / 'victoria-metrics'}",
-        "-retentionPeriod=1",
-        "-search.latencyOffset=0s",
-        "-memory.allowedBytes=128MB",
-    ]
-    with running(command, port=port, ready="/health", log=tmp_path / "victoria-metrics.log") as server:
-        yield VictoriaMetrics(server.url, server.process, server.log)
+def start_victoria_metrics(tmp_path: Path) -> Iterator[StartVictoriaMetrics]:
+    """Start servers of VictoriaMetrics that end with the test."""
+    path = program("victoria-metrics")
+    with contextlib.ExitStack() as stack:
+
+        def start(*, port: int | None = None) -> VictoriaMetrics:
+            port = port or free_port()
+            command = [
+                path,
+                f"-httpListenAddr=127.0.0.1:{port}",
+                f"-storageDataPath={tmp_path / f'victoria-metrics-{port}'}",
+                "-retentionPeriod=1",
+                "-search.latencyOffset=0s",
+                "-memory.allowedBytes=128MB",
+            ]
+            log = tmp_path / f"victoria-metrics-{port}.log"
+            server = stack.enter_context(running(command, port=port, ready="/health", log=log))
+            return VictoriaMetrics(server.url, server.process, server.log)
+
+        yield start
 
 
 class StartNodeExporter(Protocol):
@@ -151,5 +166,11 @@ def start_job() -> Iterator[StartJob]:
 
 def wait_for_page(server: Server, text: str) -> str:
     """Wait until the page of *server* has *text*, and return it."""
-    page: str = wait_until(lambda: (shown := get(f"{server.url}/metrics").text) if text in shown else "", text)
-    return page
+    pages: list[str] = []
+
+    def shown() -> bool:
+        pages.append(get(f"{server.url}/metrics").text)
+        return text in pages[-1]
+
+    wait_until(shown, text)
+    return pages[-1]
