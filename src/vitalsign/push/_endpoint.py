@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from vitalsign._clock import wall
@@ -19,7 +19,7 @@ from vitalsign.exceptions import PushError, PushOptionError, PushRefusedError
 from vitalsign.metrics.patience import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from http.client import HTTPResponse
 
 __all__ = ["ConnectionOptions", "Endpoint"]
@@ -69,9 +69,9 @@ class Endpoint:
         self._host = parts.netloc.rpartition("@")[2]
         self._scheme, self._path, self._query = parts.scheme, parts.path.rstrip("/"), parts.query
         self.shown = f"{self._scheme}://{self._host}{self._path}"
-        self._headers = {"User-Agent": "vitalsign", **_credentials(parts, options), **(options.get("headers") or {})}
-        self._secrets = [unquote_to_bytes(parts.password or "").decode(errors="replace"), options.get("token") or ""]
-        self._secrets += [(options.get("basic_auth") or ("", ""))[1], *self._headers.values()]
+        headers = {**_credentials(parts, options), **(options.get("headers") or {})}
+        self._headers = {"User-Agent": "vitalsign", **headers}
+        self._secrets = _secrets(parts, options, headers.values())
         for name, value in self._headers.items():
             if not _HEADER_NAME(name) or not _HEADER_VALUE(value):
                 raise PushOptionError(
@@ -121,8 +121,7 @@ class Endpoint:
     def _without_secrets(self, text: bytes) -> str:
         shown = " ".join(text.decode("utf-8", "replace").split())
         for secret in self._secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                shown = shown.replace(secret, "***")
+            shown = shown.replace(secret, "***")
         return shown
 
 
@@ -241,6 +240,14 @@ def _credentials(parts: SplitResult, options: ConnectionOptions) -> dict[str, st
         return {"Authorization": f"Bearer {token}"}
     user = in_url if basic is None else ":".join(basic).encode()
     return {"Authorization": "Basic " + base64.b64encode(user).decode()} if given else {}
+
+
+def _secrets(parts: SplitResult, options: ConnectionOptions, headers: Iterable[str]) -> list[str]:
+    """Return what an answer may repeat of what it was sent, and a log must not."""
+    _, password = options.get("basic_auth") or ("", "")
+    given = [password, unquote(parts.password or ""), *(value for _, value in parse_qsl(parts.query))]
+    words = [word for value in headers for word in value.split()]
+    return [secret for secret in [*given, *words] if len(secret) >= _SHORTEST_SECRET]
 
 
 def _opener(tls: ssl.SSLContext | None) -> OpenerDirector:

@@ -108,11 +108,13 @@ def _once(samples: Iterable[Sample]) -> Iterator[Sample]:
 
 def labelled(labels: Mapping[str, str], target: Mapping[str, str]) -> dict[str, str]:
     """Add the labels of a target to those of a series, as a scrape does: a label of the same name is `exported_`."""
-    kept = labels
-    for name in target:
-        if name in kept:
-            kept = {("exported_" + own if own == name else own): value for own, value in kept.items()}
-    return {**kept, **target}
+    together = {**labels, **target}
+    for name in sorted(labels.keys() & target.keys()):
+        renamed = f"exported_{name}"
+        while renamed in together:
+            renamed = f"exported_{renamed}"
+        together[renamed] = labels[name]
+    return together
 
 
 def checked_labels(what: str, labels: Mapping[str, str] | None) -> dict[str, str]:
@@ -125,7 +127,7 @@ def checked_labels(what: str, labels: Mapping[str, str] | None) -> dict[str, str
     if not isinstance(labels or {}, Mapping):
         raise PushOptionError(f"{what}={labels!r} is not understood. Give a dict of label names and values.")
     for name in labels or {}:
-        if not is_classic_label(name):
+        if not is_classic_label(name) or name.startswith("__"):
             raise PushOptionError(
                 f"{name!r} in {what} is no label name. Use letters, digits and _, not beginning with a digit or __."
             )

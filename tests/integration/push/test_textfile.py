@@ -80,24 +80,48 @@ def test_reader_never_sees_half_a_file(start_node_exporter, tmp_path, registry):
     assert [file.name for file in tmp_path.iterdir() if file.suffix in (".prom", ".tmp")] == ["report.prom"]
 
 
-def test_terminated_job_has_written(start_job, tmp_path):
-    """A job that is ended by SIGTERM has written its file, whole, and ends by the signal."""
-    path = tmp_path / "report.prom"
-    job = start_job(
-        """
-        import sys, time
-        from vitalsign import Counter
-        from vitalsign.push import textfile_on_exit
-        with textfile_on_exit(sys.argv[1], job="report"):
-            Counter("report_rows", "Rows.").inc(3)
+SYNC_JOB = """
+    import sys, time
+    from vitalsign.push import textfile_on_exit
+    with textfile_on_exit(sys.argv[1], job="report"):
+        print("ready")
+        time.sleep(60)
+    print("went on")
+"""
+ASYNC_JOB = """
+    import asyncio, sys
+    from vitalsign.push import textfile_on_exit
+
+    @textfile_on_exit(sys.argv[1], job="report")
+    async def main():
+        print("ready")
+        await asyncio.sleep(60)
+
+    asyncio.run(main())
+    print("went on")
+"""
+SWALLOWING_JOB = """
+    import sys, time
+    from vitalsign.push import textfile_on_exit
+    with textfile_on_exit(sys.argv[1], job="report"):
+        try:
             print("ready")
             time.sleep(60)
-        """,
-        str(path),
-    )
+        except BaseException:
+            pass
+    print("went on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "success"), [(SYNC_JOB, 0), (ASYNC_JOB, 0), (SWALLOWING_JOB, 1)], ids=["sync", "async", "swallows"]
+)
+def test_terminated_job_has_written(start_job, tmp_path, script, success):
+    """A job that is ended by SIGTERM has written its file, and ends by the signal, whatever it makes of exceptions."""
+    path = tmp_path / "report.prom"
+    job = start_job(script, str(path))
     assert job.stdout.readline() == "ready\n"
     job.send_signal(signal.SIGTERM)
-    _, errors = job.communicate(timeout=60)
-    assert job.returncode == -signal.SIGTERM, errors
-    assert 'report_rows_total{job="report"} 3.0\n' in path.read_text()
-    assert 'job_success{job="report"} 0.0\n' in path.read_text()
+    output, errors = job.communicate(timeout=60)
+    assert (job.returncode, output) == (-signal.SIGTERM, ""), errors
+    assert f'job_success{{job="report"}} {success}.0\n' in path.read_text()
