@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from vitalsign.push._write_request import STALE, Series, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
     from typing import Unpack
 
     from prometheus_client.samples import Sample
@@ -153,7 +153,7 @@ def _milliseconds(timestamp: datetime | float | None) -> int:
         PushOptionError: It is no time, or one before 1970.
     """
     seconds = wall() if timestamp is None else timestamp
-    if not isinstance(seconds, (int, float)):
+    if isinstance(seconds, datetime):
         if seconds.tzinfo is None:
             raise PushOptionError(
                 f"timestamp={timestamp!r} has no timezone. Use datetime.now(timezone.utc) or the like."

@@ -197,6 +197,14 @@ def tls_server(context):
         server.server_close()
 
 
+def test_address_that_cannot_be_sent_is_an_error_at_once(serve):
+    """A path with letters that HTTP does not have is not tried again."""
+    server = serve(OK)
+    with pytest.raises(PushError, match="cannot be talked to"):
+        send(f"{server.url}/é")
+    assert server.requests == []
+
+
 # -- credentials
 
 
