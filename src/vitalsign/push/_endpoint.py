@@ -62,9 +62,13 @@ class Endpoint:
 
     Raises:
         PushOptionError: The address or an option makes no sense.
+        TypeError: There is no such option.
     """
 
     def __init__(self, url: str, options: ConnectionOptions) -> None:
+        if unknown := options.keys() - ConnectionOptions.__annotations__.keys():
+            known = ", ".join(ConnectionOptions.__annotations__)
+            raise TypeError(f"There is no option {min(unknown)!r}. To be let in, there are {known}.")
         parts = _split(url)
         self._host = parts.netloc.rpartition("@")[2]
         self._scheme, self._path, self._query = parts.scheme, parts.path.rstrip("/"), parts.query

@@ -88,7 +88,7 @@ def textfile_on_exit(
         registry: What is written.
         job_metrics: Whether to add how and when the job ended, see `BatchJob`. A failed run keeps the time of the last
             success that the file holds.
-        deadline: Seconds after which a collector that has not answered is left out; half of them.
+        deadline: Seconds that the end may take; half of them for collecting.
 
     Raises:
         PushOptionError: An option makes no sense.

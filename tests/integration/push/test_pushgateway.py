@@ -131,6 +131,21 @@ def test_refused_metrics_are_an_error_at_once(gateway, registry):
     assert caught.value.destination == gateway.url
 
 
+def test_refusal_is_one_line_in_the_log_of_the_job(gateway, registry, caplog):
+    """A job whose metrics are refused ends as if nothing was, and its log has the gateway's reason."""
+    Counter("rows", "Rows.", registry=registry).inc()
+    push(gateway.url, job="first", registry=registry)
+    other = fresh_registry()
+    Gauge("rows_total", "Not a counter.", registry=other).set(1)
+    with push_on_exit(gateway.url, job="second", registry=other):
+        pass
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(
+        f"The metrics of job 'second' are lost: {gateway.url} refuses the metrics with status 400: "
+    )
+    assert "rows_total" in message
+
+
 def test_gateway_that_comes_late_gets_all(start_pushgateway, start_job):
     """A gateway that is down when the job ends, and back within the deadline, has lost nothing."""
     port = free_port()

@@ -8,6 +8,7 @@ import inspect
 import logging
 import signal
 import threading
+import time
 
 import pytest
 import trio
@@ -289,6 +290,21 @@ def test_option_that_makes_no_sense_is_refused_before_the_job(options, complaint
     """A mistake in the options is an error when the job is declared, not when it ends."""
     with pytest.raises(PushOptionError, match=complaint):
         push_on_exit("http://gateway", **{"job": "report", **options})
+
+
+def test_unknown_option_is_refused():
+    """A misspelt option is an error that names those that there are."""
+    with pytest.raises(TypeError, match=r"There is no option 'pasword'.*basic_auth, token, headers, tls"):
+        push_on_exit("http://gateway", job="report", pasword="x")
+
+
+def test_gateway_that_never_answers_holds_the_job_for_the_deadline(serve, registry, caplog):
+    """A gateway that accepts and says nothing holds the job's end up for the deadline, and not for ever."""
+    started = time.monotonic()
+    with pytest.raises(LookupError), push_on_exit(serve(None).url, job="report", registry=registry, deadline=1.0):
+        raise LookupError
+    assert time.monotonic() - started < 20
+    assert "are lost" in caplog.text
 
 
 def test_hanging_collector_does_not_take_the_time_of_the_push(serve, registry):
