@@ -7,7 +7,7 @@ import random
 import re
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
@@ -147,7 +147,7 @@ class _Delivery:
     last: str = "no answer yet"
     status: int | None = None
     is_done: bool = False
-    error: PushError | None = field(default=None)
+    error: PushError | None = None
 
     def run(self) -> None:
         """Try until the request is taken or refused, or the time is over; never raise."""
@@ -196,7 +196,7 @@ class _Delivery:
         if answer.status >= 500 or answer.status in (408, 429):
             return _seconds(answer.retry_after)
         self.error = PushRefusedError(
-            f"{self.endpoint.shown} refuses the metrics with {self.last}. {_advice(answer)}",
+            f"{self.endpoint.shown} refuses the request with {self.last}. {_advice(answer)}",
             destination=self.endpoint.shown,
             status=answer.status,
         )
@@ -207,7 +207,7 @@ class _Delivery:
         within = "in time" if took is None else f"within {took:.1f} s"
         later = f" It asks to be left alone for {asked_for:.0f} s, which is too long." if asked_for else ""
         return PushError(
-            f"{self.endpoint.shown} has not taken the metrics {within}; tries: {self.tries}, the last ended in "
+            f"{self.endpoint.shown} has not taken the request {within}; tries: {self.tries}, the last ended in "
             f"{self.last}.{later} Is it up, and reachable from here? A longer deadline= waits for it longer.",
             destination=self.endpoint.shown,
             status=self.status,
@@ -280,4 +280,4 @@ def _advice(answer: _Answer) -> str:
     if 300 <= answer.status < 400:
         place = urlsplit(answer.location)
         return f"It sends elsewhere: use {place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}."
-    return "It would refuse them again, so they are not sent again."
+    return "It would refuse it again, so it is not sent again."

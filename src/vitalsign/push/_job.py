@@ -144,9 +144,10 @@ class BatchJob:
         """Deliver the metrics; never raise."""
         until = time.monotonic() + self._deadline
         succeeded = not self._has_failed and _is_success(error)
+        how_it_ended = list(self._how_it_ended(succeeded=succeeded)) if self._job_metrics else []
         outcome = "error"
         try:
-            page = Page(self._registry, self._how_it_ended(succeeded=succeeded), deadline=self._deadline / 2)
+            page = Page(self._registry, how_it_ended, deadline=self._deadline / 2)
             self._destination.deliver(page, succeeded=succeeded, until=until)
             outcome = "success"
         except PushError as problem:
@@ -157,8 +158,6 @@ class BatchJob:
         _count(self._destination.kind, outcome)
 
     def _how_it_ended(self, *, succeeded: bool) -> Iterable[Metric]:
-        if not self._job_metrics:
-            return
         now = wall()
         yield _gauge("job_success", "Whether the last run of the job succeeded (1) or not (0).", float(succeeded))
         yield _gauge("job_duration_seconds", "Time that the last run of the job took.", monotonic() - self._started)

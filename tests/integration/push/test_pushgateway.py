@@ -141,7 +141,7 @@ def test_refusal_is_one_line_in_the_log_of_the_job(gateway, registry, caplog):
         pass
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith(
-        f"The metrics of job 'second' are lost: {gateway.url} refuses the metrics with status 400: "
+        f"The metrics of job 'second' are lost: {gateway.url} refuses the request with status 400: "
     )
     assert "rows_total" in message
 
