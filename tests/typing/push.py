@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +19,9 @@ from vitalsign.push import (
     textfile_on_exit,
     write_textfile,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 GATEWAY = "http://pushgateway:9091"
 
