@@ -32,7 +32,13 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 OLDEST_PYTHON = (3, 11)
 NOX = "nox>=2025.10.16"
-SERVERS = {"prometheus": "prometheus", "redis-server": "redis-server"}
+SERVERS = {
+    "prometheus": "prometheus",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+    "prometheus-pushgateway": "prometheus-pushgateway",
+    "redis-server": "redis-server",
+    "victoria-metrics": "victoria-metrics",
+}
 """The programs that integration tests start, each with the Debian package that brings it."""
 
 

@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
     # Types of other libraries: links to them would need their inventories, and so the internet, at each build.
     (
         "py:class",
-        r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|socket|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Path|Route",
+        r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|socket|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Path|Route|datetime",
     ),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     (

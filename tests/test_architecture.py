@@ -58,6 +58,7 @@ TYPES_FROM = {"prometheus_client", "typing_extensions"}
 LIBRARY_OF = {
     "vitalsign.asgi": "starlette",
     "vitalsign._http_app": "starlette",
+    "vitalsign.push._snappy": "cramjam",
 }
 """The one further library that a module, and what lies below it, is for."""
 

@@ -18,6 +18,9 @@ __all__ = [
     "MetricError",
     "MissingExtraError",
     "ProcessesError",
+    "PushError",
+    "PushOptionError",
+    "PushRefusedError",
     "UnknownMetricError",
     "VitalsignError",
 ]
@@ -104,6 +107,29 @@ class CollectorOptionError(CollectorError, ValueError):
 
 class ProcessesError(VitalsignError, OSError):
     """The directory by which processes share their metrics cannot be used."""
+
+
+class PushError(VitalsignError, OSError):
+    """
+    Metrics did not get where they were pushed.
+
+    Attributes:
+        destination: Address or path, without credentials.
+        status: What the server answered last; None if it did not answer.
+    """
+
+    def __init__(self, message: str, *, destination: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.destination = destination
+        self.status = status
+
+
+class PushRefusedError(PushError):
+    """The server has refused the metrics, or the credentials, and would again."""
+
+
+class PushOptionError(VitalsignError, ValueError):
+    """A push was given an option that makes no sense."""
 
 
 class AddressError(VitalsignError, OSError):
