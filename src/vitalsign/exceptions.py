@@ -13,6 +13,8 @@ __all__ = [
     "HealthGroupError",
     "HealthLoopError",
     "LabelError",
+    "LogError",
+    "LogOptionError",
     "MetricError",
     "MissingExtraError",
     "ProcessesError",
@@ -84,6 +86,14 @@ class CollectorBoundError(CollectorError, RuntimeError):
 
 class CollectorOptionError(CollectorError, ValueError):
     """A collector was given an option that makes no sense."""
+
+
+class LogError(VitalsignError):
+    """Base of the errors about logging."""
+
+
+class LogOptionError(LogError, ValueError):
+    """Logging was configured with an option that makes no sense."""
 
 
 class ProcessesError(VitalsignError, OSError):
