@@ -51,6 +51,7 @@ TYPES_FROM = {"prometheus_client", "typing_extensions"}
 LIBRARY_OF = {
     "vitalsign.asgi": "starlette",
     "vitalsign._http_app": "starlette",
+    "vitalsign._http_access_asgi": "starlette",
 }
 """The one further library that a module, and what lies below it, is for."""
 
