@@ -96,6 +96,7 @@ class _Exchange:
         self._environ = environ
         self._start_response = start_response
         self._request_id = request_id
+        self._route: str | None = None
         self._status = 0  # until the response starts
         self._length: int | None = None  # that the application promised
         self.sent = 0
@@ -132,9 +133,11 @@ class _Exchange:
             seconds = monotonic() - self._began
             path = self._environ.get("PATH_INFO", "")
             method = self._environ["REQUEST_METHOD"]
-            self._log.write(Access(method, _route(self._environ), status, seconds, sent, error, path))
+            route = self._route or _route(self._environ) or UNMATCHED
+            self._log.write(Access(method, route, status, seconds, sent, error, path))
 
     def _note(self, status: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        self._route = _route(self._environ)  # Flask forgets it once it has answered
         self._status = int(status[:3])
         names = {name.lower(): value for name, value in headers}
         length = names.get("content-length", "")
@@ -196,9 +199,9 @@ def _is_file(body: object, environ: WSGIEnvironment) -> bool:
     return isinstance(wrapper, type) and isinstance(body, wrapper)
 
 
-def _route(environ: WSGIEnvironment) -> str:
+def _route(environ: WSGIEnvironment) -> str | None:
     stated = environ.get("path_template")
     if isinstance(stated, str):
         return stated
     rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    return rule if isinstance(rule, str) else UNMATCHED
+    return rule if isinstance(rule, str) else None
