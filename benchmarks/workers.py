@@ -80,7 +80,7 @@ class Service:
             self._answered(orders)
 
     def lose_workers(self, count: int, children: int) -> None:
-        """Start *count* workers, two at a time, that are killed when they have observed the first few *children*."""
+        """Start an even *count* of workers, two at a time, that are killed when they have observed *children* each."""
         for _ in range(count // _AT_ONCE):
             batch = [self._fork.Process(target=self._die, args=(children,)) for _ in range(_AT_ONCE)]
             for process in batch:
@@ -93,10 +93,10 @@ class Service:
 
     def scrape_time(self) -> float:
         """Return the seconds of a scrape that is answered by this process."""
-        library = import_module(self._library)
+        generate_latest, registry = import_module(self._library).generate_latest, self._registry()
         gc.collect()
         start = perf_counter()
-        page = library.generate_latest(self._registry())
+        page = generate_latest(registry)
         taken = perf_counter() - start
         count = f'\n{HISTOGRAM}_count{{route="/route/0"}} {self._observations}.0\n'
         if count.encode() not in page:

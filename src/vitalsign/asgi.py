@@ -22,6 +22,7 @@ from vitalsign._http_app import MetricsApp, metrics_app
 from vitalsign._http_metrics import DURATION_BUCKETS, KNOWN_METHODS, OTHER_METHOD, HttpMetrics, Recording
 from vitalsign._http_paths import path_filter
 from vitalsign._http_routes import UNMATCHED, Templates
+from vitalsign._trace import REQUEST_HEADERS, expect_requests
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class MetricsMiddleware:
     The duration ends with the last byte of the response: background tasks are not in it. A client that leaves before
     it has the whole response is counted with status 499. Other scopes than HTTP pass through, and so do requests that
     a middleware further out counts in the same metrics.
+
+    While a request is answered, its `traceparent` header can become an exemplar of whatever is counted.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class MetricsMiddleware:
         self._excludes = path_filter(exclude)
         self._mark = f"vitalsign.http.{id(self._metrics.requests)}"  # in the scope of what these metrics measure
         self._recorder = _Recorder(self._metrics, Templates(app))
+        expect_requests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and measure it."""
@@ -100,12 +104,17 @@ class MetricsMiddleware:
         if exchange is None:
             await self.app(scope, receive, send)
             return
+        outer = REQUEST_HEADERS.get()
+        REQUEST_HEADERS.set(scope.get("headers"))
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
             exchange.fail(error)
             raise
-        exchange.finish()
+        else:
+            exchange.finish()
+        finally:
+            REQUEST_HEADERS.set(outer)
 
 
 class _Recorder:

@@ -19,7 +19,7 @@ LABELS = st.sampled_from("xyz")
 AMOUNTS = st.integers(0, 1000)
 VALUES = st.integers(1, 9)
 MODES = ("all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent", "livemostrecent")
-EXAMPLES = int(os.environ.get("VITALSIGN_PROCESSES_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("VITALSIGN_PROCESSES_EXAMPLES", "10"))
 
 
 class Counts:

@@ -172,7 +172,7 @@ SPEC = st.fixed_dictionaries(
 RECORD = st.one_of(
     st.tuples(st.just("process"), NUMBER, NUMBER, NUMBER),
     st.tuples(st.just("family"), NUMBER, st.just(NAME), SPEC, NUMBER),
-    st.tuples(st.just("child"), NUMBER, NUMBER, st.just(["x"]) | ANY, NUMBER),
+    st.tuples(st.just("child"), NUMBER, NUMBER, st.just(["x"]) | ANY, NUMBER, NUMBER | st.none()),
     st.tuples(st.just("cells"), NUMBER, NUMBER),
     st.tuples(st.just("info"), NUMBER, st.dictionaries(st.text(max_size=3), st.text(max_size=3)) | ANY, NUMBER),
     st.tuples(st.just("exemplar"), NUMBER, NUMBER, st.just({"t": "1"}) | ANY, NUMBER, NUMBER),
@@ -180,12 +180,41 @@ RECORD = st.one_of(
     st.lists(ANY, max_size=4).map(tuple),
 )
 
+PLAIN_SPEC = {"name": "new", "kind": "histogram", "help": "h", "labels": ["k"], "unit": "", "states": [], "mode": ""}
+WHOLE: list[list[Any]] = [
+    ["process", 1, 2, 3.5],
+    ["family", 1, NAME, {**PLAIN_SPEC, "buckets": [1.0, inf]}, 9],
+    ["family", 2, NAME, {**PLAIN_SPEC, "name": "told", "kind": "info", "buckets": []}, 9],
+    ["child", 3, 1, ["x"], 1.5, None],
+    ["child", 4, 2, ["x"], 1.5, None],
+    ["cells", 3, 0],
+    ["info", 4, {"version": "1"}, 2.5],
+    ["exemplar", 3, 1, {"trace": "1"}, 2.0, 3.0],
+    ["gone", 4],
+]
+
+
+@st.composite
+def almost_whole(draw: st.DrawFn) -> list[list[Any]]:
+    """Draw a journal that is right but in one or two places, at any depth."""
+    records: list[Any] = json.loads(json.dumps(WHOLE[: draw(st.integers(4, len(WHOLE)))]))
+    for _ in range(draw(st.integers(1, 2))):
+        place: Any = draw(st.sampled_from(records))
+        key = draw(st.integers(1, len(place) - 1))
+        while isinstance(place[key], dict | list) and place[key] and draw(st.integers(0, 3)):
+            place = place[key]
+            key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        place[key] = draw(ANY | NUMBER)
+    return records
+
 
 @SETTINGS
-@given(records=st.lists(RECORD, max_size=12), cells=st.binary(max_size=200), alive=st.booleans())
-def test_records_that_nobody_writes_never_break_a_scrape(
-    records: list[tuple[Any, ...]], cells: bytes, alive: bool
-) -> None:
+@given(
+    records=st.lists(RECORD, max_size=12) | almost_whole(),
+    cells=st.binary(max_size=200) | st.just(bytes(200)),
+    alive=st.booleans(),
+)
+def test_records_that_nobody_writes_never_break_a_scrape(records: list[Any], cells: bytes, alive: bool) -> None:
     """A journal whose sums are right and whose records are nonsense spoils neither the page nor the others' counts."""
     failures = Failures()
     with tempfile.TemporaryDirectory() as temporary:
@@ -255,13 +284,58 @@ def test_foreign_things_under_our_names_never_break_a_scrape(tmp_path: Path) -> 
     (path / "odd.cells").mkdir()
     (path / "endless.alive").touch()
     spec = {"name": "n", "kind": "counter", "help": ""}
-    records = [["family", 1, NAME, spec, 1], ["child", 2, 1, [], 0], ["cells", 2, 1 << 38]]
+    records = [["family", 1, NAME, spec, 1], ["child", 2, 1, [], 0, None], ["cells", 2, 1 << 38]]
     (path / "endless.names").write_bytes(b"".join(map(encode, records)))
     with (path / "endless.cells").open("wb") as file:
         file.truncate(1 << 42)
     (path / "retired.tmp").mkdir()
     for _ in range(3):
         assert b'c_total{k="a"} 3.0' in scene.scrape()
+    scene.close()
+
+
+def _put(path: Path, form: str) -> None:
+    """Put something in the place of a file; not into it, since its process may have it mapped."""
+    path.unlink(missing_ok=True)
+    match form:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("nowhere")
+        case "foreign":
+            path.write_bytes(random.Random(form).randbytes(100_000))
+        case "empty":
+            path.touch()
+        case "endless":
+            path.touch()
+            os.truncate(path, 1 << 42)
+        case _:
+            assert form == "gone"
+
+
+@pytest.mark.parametrize("form", ["folder", "pipe", "link", "foreign", "empty", "endless", "gone"])
+@pytest.mark.parametrize("kind", [*KINDS, "living.alive"])
+def test_anything_in_the_place_of_a_file_costs_only_what_it_held(kind: str, form: str, tmp_path: Path) -> None:
+    """Whatever stands where a file was, the page is rendered, and the counts of the other processes are exact."""
+    failures = Failures()
+    scene = Scene(tmp_path / "shared")
+    witness = Peer(scene.directory)
+    cells = witness.write(Counter("c", "c", ["k"], registry=witness.registry).labels("witness"), 1)
+    scene.scrape()
+    _put(scene.file(kind), form)
+    # Who cannot lock the directory cannot tell the living from the folded, and shows what was there before.
+    is_stale = kind == "lock" and form in ("folder", "link")
+    for count in (2, 3, 4):
+        cells[0] = count
+        shown = b'c_total{k="witness"} %d.0\n' % (1 if is_stale else count)
+        assert shown in scene.scrape()
+        if not is_stale:
+            scene.view = View(scene.directory, Store(scene.directory))  # somebody else, who has never read
+            assert shown in scene.scrape()
+    assert failures.counted() <= {"processes"}
+    witness.die()
     scene.close()
 
 

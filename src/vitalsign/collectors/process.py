@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ import psutil
 
 from vitalsign.collectors._families import SharedFamily, counter, filled, gauge
 from vitalsign.collectors._sampled import SampledCollector, each_of
+from vitalsign.metrics import processes
 from vitalsign.metrics.registry import collectors_of
 from vitalsign.typing import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client import CollectorRegistry, Metric
 
@@ -43,6 +45,7 @@ class ProcessCollector(SampledCollector):
 
     The metrics that prometheus_client's own collector, or any other, shows on the same registry are left to it. Where
     prometheus_client's is not there, or tells nothing because the system has no /proc, they are shown by its names.
+    Where workers share their metrics, each that lives is shown, told apart by a label `worker`: a small number.
 
     Args:
         refresh: Seconds from one sample to the next.
@@ -54,6 +57,7 @@ class ProcessCollector(SampledCollector):
 
     def __init__(self, *, refresh: float = 10.0, deadline: float = 5.0) -> None:
         super().__init__("process", refresh=refresh, deadline=deadline)
+        self._shown_on: CollectorRegistry | None = None
 
     def describe(self) -> Iterable[Metric]:
         """Return the metrics, also those that this system may not tell or that are left to prometheus_client."""
@@ -61,11 +65,16 @@ class ProcessCollector(SampledCollector):
 
     def collect(self) -> Iterable[Metric]:
         """Ask the operating system now."""
+        workers = processes.workers(self._shown_on)
+        if workers:
+            yield from _of_workers(workers)
+            return
         process = psutil.Process()  # not kept: in a forked child it would still be the parent
         with process.oneshot():
-            yield from each_of(*(partial(part, process) for part in (_cpu, _memory, _activity, _descriptors, _storage)))
+            yield from each_of(*_parts(process))
 
     def _offered(self, registry: CollectorRegistry) -> Iterable[Metric]:
+        self._shown_on = registry
         taken = {name for other in collectors_of(registry) or () for name in _names(other)}
         return [metric for metric in self.describe() if metric.name not in taken]
 
@@ -78,6 +87,26 @@ def _names(collector: object) -> Iterable[str]:
     if isinstance(collector, SharedFamily) or not isinstance(collector, Collector):
         return []
     return [metric.name for metric in collector.describe()]
+
+
+def _of_workers(workers: Iterable[tuple[int, int]]) -> Iterable[Metric]:
+    together = {metric.name: metric for metric in (make() for make in _FAMILIES)}
+    for number, pid in workers:
+        with suppress(psutil.Error):  # it has ended meanwhile
+            process = psutil.Process(pid)
+            with process.oneshot():
+                for part in _parts(process):
+                    with suppress(psutil.Error):  # another user's process does not tell everything
+                        for metric in part():
+                            together[metric.name].samples += [
+                                sample._replace(labels={**sample.labels, "worker": str(number)})
+                                for sample in metric.samples
+                            ]
+    return [metric for metric in together.values() if metric.samples]
+
+
+def _parts(process: psutil.Process) -> list[Callable[[], Iterable[Metric]]]:
+    return [partial(part, process) for part in (_cpu, _memory, _activity, _descriptors, _storage)]
 
 
 def _cpu(process: psutil.Process) -> Iterable[Metric]:
@@ -106,7 +135,10 @@ def _descriptors(process: psutil.Process) -> Iterable[Metric]:
     import resource
 
     yield filled(_OPEN_FDS, ([], process.num_fds()))
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if sys.platform == "linux":
+        limit, _ = process.rlimit(resource.RLIMIT_NOFILE)
+    else:  # where workers have the same as we, as a rule
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != resource.RLIM_INFINITY:
         yield filled(_MAX_FDS, ([], limit))
 

@@ -2,122 +2,36 @@
 Where numbers live: the only module that knows how they are stored.
 
 Every number is a cell and every cell has one writer. A child (one label set of one metric) keeps the cells of the
-thread that wrote it first in its own slots, those of further threads in a table by shard. A shard is a thread's
-right to write; it outlives its thread: when a thread ends, its shard goes to a pool and the next new thread adopts
-it, with what was counted under it. So there are as many shards as threads ever ran at once, an increment takes no
+thread that wrote it first in its own slots, those of further threads in a table by shard. So an increment takes no
 lock and loses nothing, and all cells of a child go when the child goes.
 """
 
 from __future__ import annotations
 
-import _thread
-import os
-import sys
 import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import MetricError
+from vitalsign.metrics.exemplars import Lookout, trace_labels, traces_may_come
 from vitalsign.metrics.internal import internal_error_later
+from vitalsign.metrics.shards import LOCK, Shard, ThreadLocal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client.samples import Exemplar
 
     from vitalsign.metrics.family import Family
+    from vitalsign.metrics.storage import Cells, Storage
 
-__all__ = ["LOCK", "Cell", "Cells", "CounterCell", "DistributionCell", "Storage", "use_storage"]
+__all__ = ["Cell", "CounterCell", "DistributionCell", "use_storage"]
 
-
-def _unpatched(name: str) -> Any:
-    """Return the interpreter's own *name* of `_thread`, also where gevent has put a greenlet's in its place."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey.get_original("_thread", name) if monkey else getattr(_thread, name)
-
-
-LOCK = _unpatched("RLock")()
-"""
-Guards what is rare: new children, first writes, gauges.
-
-Re-entrant, because a signal handler may count while the main thread holds it. Nothing that blocks runs under it.
-"""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
-
-
-class Cells(Protocol):
-    """Numbers side by side: a list, or a view of a file that is mapped."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, place: int, /) -> float: ...
-    def __setitem__(self, place: int, value: float, /) -> None: ...
-    def __iter__(self) -> Iterator[float]: ...
-
-
-class Storage(Protocol):
-    """Where cells lie that other processes read too."""
-
-    def announce(self, child: Cell) -> None:
-        """Tell the others that *child* is there."""
-
-    def cells_for(self, child: Cell, width: int) -> Cells:
-        """Return that many cells for *child*, all zero."""
-
-    def tell_facts(self, child: Cell, facts: Mapping[str, str]) -> None:
-        """Tell the others what an Info tells."""
-
-    def tell_exemplar(self, child: Cell, place: int, exemplar: Exemplar) -> None:
-        """Tell the others the latest exemplar of a bucket."""
-
-    def forget(self, child: Cell) -> None:
-        """Tell the others that *child* is no longer shown."""
-
-    def renew(self, child: Cell) -> None:
-        """Tell the others that *child* starts from nothing again."""
-
-    def keep_fresh(self, child: Cell) -> None:
-        """Ask *child* for its value now and then, since the others cannot."""
-
-
-class _Shard:
-    """A right to write cells, in one storage (None: in this process alone); otherwise an identity and no more."""
-
-    __slots__ = ("storage",)
-
-    def __init__(self, storage: Storage | None) -> None:
-        self.storage = storage
-
-
-class _Holder:
-    """Hold a shard for one thread, and give it back when the thread's locals go."""
-
-    __slots__ = ("pool", "shard")
-
-    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
-        self.pool = pool
-        try:
-            self.shard = pool.pop()
-        except IndexError:
-            self.shard = _Shard(storage)
-
-    def __del__(self) -> None:
-        self.pool.append(self.shard)
-
-
-class _ThreadLocal(_unpatched("_local")):  # type: ignore[misc]  # the class is looked up at run time
-    """Give each operating-system thread its shard at its first use."""
-
-    shard: _Shard
-
-    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
-        self.holder = _Holder(pool, storage)
-        self.shard = self.holder.shard
+_SUMMARY_CELLS = 2
 
 
 _storage: Storage | None = None
-_thread_local = _ThreadLocal([], None)
+_thread_local = ThreadLocal([], None)
 
 
 def use_storage(storage: Storage | None) -> None:
@@ -130,7 +44,7 @@ def use_storage(storage: Storage | None) -> None:
     global _storage, _thread_local  # looked up at each write; an attribute would cost there
     with LOCK:
         _storage = storage
-        _thread_local = _ThreadLocal([], storage)
+        _thread_local = ThreadLocal([], storage)
         if storage is not None:
             # Set on the class: so counters pay for this possibility only where many processes share them.
             CounterCell.inc = CounterCell._inc_shared  # type: ignore[method-assign]
@@ -163,15 +77,18 @@ class Cell:
         """Return the exemplars by bucket; a counter's only one is at 0."""
         return None
 
+    def _look_out(self) -> None:
+        """Let the next writes look for a trace whose ids they can bear; most kinds of metrics have no place for one."""
+
     def _move_to(self, storage: Storage) -> None:
         """Take what has been counted in this process alone along to *storage*."""
         raise NotImplementedError
 
     def _announce(self) -> None:
         storage = self._storage()
-        if storage is not None and self._labelvalues is not None:
+        if storage is not None:
             with LOCK:
-                self._tell(storage.announce)
+                self._tell(storage.declare if self._labelvalues is None else storage.announce)
 
     def _withdraw(self) -> None:
         storage = self._storage()
@@ -179,10 +96,13 @@ class Cell:
             with LOCK:
                 self._tell(storage.forget)
 
-    def _is_of_other_storage(self, shards: Iterable[_Shard]) -> bool:
+    def _is_of_other_storage(self, shards: Iterable[Shard]) -> bool:
         """Tell whether what was counted is shared, and by the process from which this one was forked."""
         storage = self._storage()
-        return storage is not None and next(iter(shards)).storage is not storage
+        if storage is None:
+            return False
+        first, *_ = shards  # in one step: another thread, or a signal handler, may add to them meanwhile
+        return first.storage is not storage
 
     def _tell(self, tell: Callable[..., None], *what: object) -> None:
         """Tell the other processes; that they do not get to know must not keep this one from going on."""
@@ -208,16 +128,68 @@ class Cell:
             )
 
 
-class CounterCell(Cell):
+class _SharedOut(Cell):
+    """
+    Base of what each thread has cells of its own in: the owner in slots of the child, others in a table.
+
+    While the child looks for a trace, a Lookout stands in place of both. Who has read one of them before goes on
+    writing to the same cells as ever, so nothing is lost when that changes. Who changes it does so under LOCK; but a
+    signal handler that has come in between, to which the lock is open, puts none up under the hands of who is at work.
+    """
+
+    __slots__ = ("_others", "_owner")
+
+    _owner: Any  # a Shard, or None; or a Lookout
+    _others: Any  # a dict from Shard, or None; or a Lookout
+
+    def _look_out(self) -> None:
+        if LOCK._is_owned():
+            return
+        with LOCK:
+            if self._others.__class__ is Lookout:
+                self._others.begin()
+            elif self._family.places and (self._owner is not None or self._others is not None):
+                self._put_in_place(Lookout())
+
+    def _put_in_place(self, lookout: Lookout) -> None:
+        # No calls in here: in between, signal handlers could write.
+        lookout.owner, lookout.others = self._owner, self._others
+        self._owner = self._others = lookout
+
+    def _take_away(self) -> Lookout | None:
+        lookout = self._others
+        if lookout.__class__ is not Lookout:
+            return None
+        self._owner, self._others = lookout.owner, lookout.others  # no calls, as above
+        return lookout
+
+    def _trace_for(self, place: int) -> Mapping[str, str] | None:
+        """Return the exemplar of the present trace, on the slow way of a write, if one is wanted at *place*."""
+        others = self._others
+        is_wanted = others.wants(place) if others.__class__ is Lookout else traces_may_come()
+        return trace_labels() if is_wanted else None
+
+    def _go_on_looking(self, lookout: Lookout | None, place: int, *, is_found: bool) -> None:
+        """Let the next writes look for a trace too, after the slow way of a write, unless it has been long enough."""
+        places = self._family.places
+        if lookout is None and places and traces_may_come():
+            lookout = Lookout()  # a child or thread that is new begins with one
+        if lookout is not None and lookout.note(place, is_found=is_found, places=places):
+            self._put_in_place(lookout)
+
+    def _all_others(self) -> dict[Shard, Any] | None:
+        others = self._others
+        return others.others if others.__class__ is Lookout else others  # type: ignore[no-any-return]  # as above
+
+
+class CounterCell(_SharedOut):
     """A sum that only grows."""
 
-    __slots__ = ("_created", "_exemplar", "_number", "_others", "_owner")
+    __slots__ = ("_created", "_exemplar", "_number")
 
     _created: float
     _exemplar: Exemplar | None
-    _number: float
-    _owner: _Shard | None
-    _others: dict[_Shard, Any] | None  # a number for each; where processes share metrics, a cell
+    _number: float  # the owner's; others have a number each or, where processes share metrics, a cell
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
         super()._open(family, labelvalues)
@@ -235,10 +207,11 @@ class CounterCell(Cell):
 
         Args:
             amount: Not negative.
-            exemplar: Labels of one event that stands for many, such as a trace id; at most 128 characters.
+            exemplar: Labels of one event that stands for many, such as a trace id; at most 128 characters. One that
+                no page can show is dropped, and counted as such.
 
         Raises:
-            MetricError: The amount is negative, the exemplar invalid, or label values are missing.
+            MetricError: The amount is negative, or label values are missing.
         """
         if amount < 0:
             self._refuse_negative(amount)
@@ -247,9 +220,9 @@ class CounterCell(Cell):
             self._number += amount
         else:
             try:
-                self._others[shard] += amount  # type: ignore[index]  # None is the miss that the except is for
+                self._others[shard] += amount  # None, or a lookout, is the miss that the except is for
             except (KeyError, TypeError):
-                self._first_write(amount)
+                exemplar = self._first_write(amount, exemplar)
         if exemplar:
             self._keep_exemplar(exemplar, amount)
 
@@ -257,13 +230,13 @@ class CounterCell(Cell):
         """Add *amount*, where many processes share metrics; takes the place of `inc`."""
         try:
             if amount >= 0 and exemplar is None:
-                self._others[_thread_local.shard][0] += amount  # type: ignore[index]  # as above
+                self._others[_thread_local.shard][0] += amount
                 return
         except (KeyError, TypeError):
             pass
         if amount < 0:
             self._refuse_negative(amount)
-        self._first_write(amount)
+        exemplar = self._first_write(amount, exemplar)
         if exemplar:
             self._keep_exemplar(exemplar, amount)
 
@@ -273,11 +246,14 @@ class CounterCell(Cell):
             f"{self._family.spec.name} counts up. Use a Gauge for what goes down."
         )
 
-    def _first_write(self, amount: float) -> None:
-        """Write where there is no cell yet, or none by the way that the caller knows."""
+    def _first_write(self, amount: float, exemplar: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """Write where there is no cell yet, or none by the way that the caller knows; return the exemplar to keep."""
         self._check_writable()
         amount = 0.0 + amount  # refuses what is no number before a cell is made for it
+        exemplar = exemplar or self._trace_for(0)
+        is_nested = LOCK._is_owned()
         with LOCK:
+            lookout = self._take_away()
             shard = _thread_local.shard
             storage = self._storage()
             if storage is None and self._owner in (None, shard):
@@ -285,17 +261,22 @@ class CounterCell(Cell):
                 self._number += amount
             elif _storage is None:
                 self._keep_cell(shard, 0.0)  # alone in its process, a number is its own cell
-                self._others[shard] += amount  # type: ignore[index]  # it is there now
+                self._others[shard] += amount
             else:
                 others = self._others
                 if others is None or shard not in others:
                     cells = [0.0] if storage is None else self._take_cells(storage, 1)
                     self._keep_cell(shard, cells)
-                self._others[shard][0] += amount  # type: ignore[index]  # as above
+                self._others[shard][0] += amount
+            if not is_nested:
+                self._go_on_looking(lookout, 0, is_found=bool(exemplar))
+        return exemplar
 
-    def _keep_cell(self, shard: _Shard, cell: Any) -> None:
+    def _keep_cell(self, shard: Shard, cell: Any) -> None:
         """Keep a cell, unless a signal handler has come first; what a parent process had is left to it."""
-        if self._others is None or self._is_of_other_storage(self._others):
+        others = self._others
+        is_stale = others is None or self._is_of_other_storage(others)
+        if is_stale and self._others is others:
             self._others = {shard: cell}  # never empty: its first shard tells whose it is
         else:
             self._others.setdefault(shard, cell)
@@ -305,25 +286,28 @@ class CounterCell(Cell):
         self._owner, self._number = None, 0.0
         cells = self._take_cells(storage, 1)
         cells[0] = value
-        self._others = {_Shard(storage): cells}
+        self._others = {Shard(storage): cells}
         if self._exemplar is not None:
             self._tell(storage.tell_exemplar, 0, self._exemplar)
 
     def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
-        made = self._exemplar = self._family.make_exemplar(exemplar, amount)
+        made = self._family.make_exemplar(exemplar, amount)
+        if made is None:
+            return
+        self._exemplar = made
         storage = self._storage()
         if storage is not None:
             with LOCK:
                 self._tell(storage.tell_exemplar, 0, made)
 
     def _read(self) -> float:
-        others = self._others
+        others = self._all_others()
         if others is not None and _storage is not None and self._is_of_other_storage(others):
             return 0.0
         return self._added_up()
 
     def _added_up(self) -> float:
-        others = self._others
+        others = self._all_others()
         if others is None:
             return float(self._number)
         cells = list(others.values())
@@ -344,22 +328,21 @@ class CounterCell(Cell):
             self._start()
 
 
-class DistributionCell(Cell):
+class DistributionCell(_SharedOut):
     """
     Observations: how many fell below each bound, and their sum.
 
-    The cells of one thread are a list: one count for each bucket, the last of them for +Inf, then the sum.
-    A summary is a distribution whose only bucket is +Inf.
+    The cells of one thread are a list: the sum, then one count for each bucket, the last of them for +Inf.
+    A summary is a distribution whose only bucket is +Inf. The bounds have -Inf before them, so that a bucket's place
+    among the cells is what bisection finds, and nothing is found for NaN.
     """
 
-    __slots__ = ("_bounds", "_cells", "_created", "_exemplars", "_others", "_owner")
+    __slots__ = ("_bounds", "_cells", "_created", "_exemplars")
 
     _bounds: list[float]
-    _cells: Cells
+    _cells: Cells  # the owner's
     _created: float
     _exemplars: dict[int, Exemplar] | None
-    _others: dict[_Shard, Cells] | None
-    _owner: _Shard | None
 
     def _open(self, family: Family, labelvalues: tuple[str, ...] | None) -> None:
         super()._open(family, labelvalues)
@@ -374,76 +357,103 @@ class DistributionCell(Cell):
 
         Args:
             amount: In the metric's base unit.
-            exemplar: Labels of one event that stands for many, such as a trace id; at most 128 characters.
+            exemplar: Labels of one event that stands for many, such as a trace id; at most 128 characters. One that
+                no page can show is dropped, and counted as such.
 
         Raises:
-            MetricError: The exemplar is invalid, or label values are missing.
+            MetricError: Label values are missing.
         """
         shard = _thread_local.shard
         if self._owner is shard:
             cells = self._cells
         else:
             try:
-                cells = self._others[shard]  # type: ignore[index]  # None is the miss that the except is for
+                cells = self._others[shard]  # None, or a lookout, is the miss that the except is for
             except (KeyError, TypeError):
-                cells = self._first_write()
-        cells[-1] += amount
-        if (
-            amount == amount or not self._bounds
-        ):  # NaN alone differs from itself: in no bucket, but in a summary's count
-            cells[bisect_left(self._bounds, amount)] += 1
+                cells, exemplar = self._first_write(amount, exemplar)
+        cells[0] += amount
+        place = bisect_left(self._bounds, amount)
+        if place:
+            cells[place] += 1
+        else:
+            self._count_unordered(cells, amount)
         if exemplar:
             self._keep_exemplar(exemplar, amount)
 
-    def _first_write(self) -> Cells:
+    def _count_unordered(self, cells: Cells, amount: float) -> None:
+        """Count -Inf, in the first bucket, or NaN, in a summary's count alone."""
+        if amount == amount or len(cells) == _SUMMARY_CELLS:
+            cells[1] += 1
+
+    def _first_write(self, amount: float, exemplar: Mapping[str, str] | None) -> tuple[Cells, Mapping[str, str] | None]:
+        """Return the cells to write to, by whatever way they are found, and the exemplar to keep."""
         self._check_writable()
+        place = self._bucket_of(amount)
+        exemplar = exemplar or self._trace_for(place)
+        is_nested = LOCK._is_owned()
         with LOCK:
-            shard = _thread_local.shard
-            storage = self._storage()
-            zero = self._family.zero
-            cells = zero.copy() if storage is None else self._take_cells(storage, len(zero))
-            if self._owner is None or self._is_of_other_storage([self._owner]):
-                self._others = None
-                self._cells = cells
-                self._owner = shard
-            elif self._others is None:
-                self._others = {shard: cells}
-            else:
-                cells = self._others.setdefault(shard, cells)  # unless a signal handler has come first
+            lookout = self._take_away()
+            cells = self._cells_of(_thread_local.shard)
+            if not is_nested:
+                self._go_on_looking(lookout, place, is_found=bool(exemplar))
+        return cells, exemplar
+
+    def _cells_of(self, shard: Shard) -> Cells:
+        if self._owner is shard:
+            return self._cells
+        if self._others is not None and shard in self._others:
+            return self._others[shard]  # type: ignore[no-any-return]
+        storage, zero, owner = self._storage(), self._family.zero, self._owner
+        is_free = owner is None or self._is_of_other_storage([owner])
+        cells = zero.copy() if storage is None else self._take_cells(storage, len(zero))
+        if is_free and self._owner is owner:  # no signal handler has come first
+            self._others = None
+            self._cells = cells
+            self._owner = shard
+        elif self._owner is shard:
+            return self._cells
+        elif self._others is None:
+            self._others = {shard: cells}
+        else:
+            return self._others.setdefault(shard, cells)  # type: ignore[no-any-return]
         return cells
 
     def _move_to(self, storage: Storage) -> None:
-        counts = self._added_up()
-        self._cells = self._take_cells(storage, len(counts))
-        for place, count in enumerate(counts):
-            self._cells[place] = count
-        self._owner, self._others = _Shard(storage), None
+        numbers = self._added_up()
+        self._cells = self._take_cells(storage, len(numbers))
+        for place, number in enumerate(numbers):
+            self._cells[place] = number
+        self._owner, self._others = Shard(storage), None
         for place, exemplar in (self._exemplars or {}).items():
             self._tell(storage.tell_exemplar, place, exemplar)
 
     def _keep_exemplar(self, exemplar: Mapping[str, str], amount: float) -> None:
         made = self._family.make_exemplar(exemplar, amount)
-        if amount != amount:
+        if made is None or amount != amount:
             return
-        place = bisect_left(self._bounds, amount)
+        place = self._bucket_of(amount)
         with LOCK:
             self._exemplars = {**(self._exemplars or {}), place: made}
             storage = self._storage()
             if storage is not None:
                 self._tell(storage.tell_exemplar, place, made)
 
+    def _bucket_of(self, amount: float) -> int:
+        """Return the number of the bucket of *amount*, from 0."""
+        return max(bisect_left(self._bounds, amount) - 1, 0)
+
     def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
         return self._exemplars
 
     def _read(self) -> list[float]:
-        """Return the counts of the buckets, not cumulated, then the sum."""
+        """Return the sum, then the counts of the buckets, not cumulated."""
         owner = self._owner
         if owner is None or self._is_of_other_storage([owner]):
             return self._family.zero.copy()
         return self._added_up()
 
     def _added_up(self) -> list[float]:
-        cells, others = self._cells, self._others
+        cells, others = self._cells, self._all_others()
         if others is None:
             return list(cells)
         return list(map(sum, zip(cells, *list(others.values()), strict=True)))

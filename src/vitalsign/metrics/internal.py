@@ -9,14 +9,28 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from vitalsign.metrics.catalogue import class_name, spec_of
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prometheus_client import CollectorRegistry
+
+    from vitalsign.metrics.exemplars import Refusal
     from vitalsign.metrics.family import Family
     from vitalsign.metrics.instruments import Counter
 
-__all__ = ["count_overflow", "internal_error", "internal_error_later"]
+__all__ = ["collecting", "count_dropped_exemplar", "count_overflow", "internal_error", "internal_error_later"]
 
 _log = logging.getLogger("vitalsign")
+_REFUSALS: Mapping[Refusal, str] = {
+    "label_name": "a label name is empty, reserved, or such as prometheus_client's legacy validation refuses",
+    "not_text": "it does not map strings to strings",
+    "too_long": "its label names and values have more than 128 characters",
+}
 _reported: set[str] = set()
+_MOST_REPORTED = 1_000  # places; more than that are no places but something that varies
+_LONGEST_PLACE = 100  # characters
 _waiting: deque[tuple[str, BaseException]] = deque()
 _reporting = _thread.allocate_lock()
 
@@ -32,12 +46,18 @@ def internal_error(where: str, error: BaseException) -> None:
     with suppress(Exception):
         _counter().labels(where).inc()
     with suppress(Exception):
-        if where not in _reported:
+        if where not in _reported and len(_reported) < _MOST_REPORTED:
             _reported.add(where)
             _log.error(
                 "vitalsign failed in %s; the application goes on. Further failures there are only counted, "
                 "in vitalsign_internal_errors_total.", where, exc_info=error,
             )  # fmt: skip
+
+
+def collecting(collector: object) -> str:
+    """Return the place of an error in *collector*: its class, or the metric if it is one of ours."""
+    spec = spec_of(collector)
+    return f"collect of {spec.name if spec else class_name(collector)}"[:_LONGEST_PLACE]
 
 
 def internal_error_later(where: str, error: BaseException) -> None:
@@ -104,3 +124,36 @@ def count_overflow(family: Family) -> None:
         overflows.labels(family.spec.name).inc()
     except Exception as error:  # noqa: BLE001  # the host may hold the name; it only asked for a label set
         internal_error("series overflow", error)
+
+
+def count_dropped_exemplar(family: Family, labels: object, reason: Refusal) -> None:
+    """
+    Count, on the family's own registry, an exemplar that no page can show; log the first one for each reason.
+
+    Args:
+        family: Of the metric that was counted, which is not undone.
+        labels: As they were given.
+        reason: Why it is dropped.
+    """
+    with suppress(Exception):
+        if family.registry is not None:
+            _exemplars_dropped(family.registry).labels(reason).inc()
+    with suppress(Exception):
+        if f"exemplar, {reason}" not in _reported:
+            _reported.add(f"exemplar, {reason}")
+            _log.warning(
+                "An exemplar of %s is dropped, since %s: %.200r. What it came with is counted. Further ones are only "
+                "counted, in vitalsign_exemplars_dropped_total.", family.spec.name, _REFUSALS[reason], labels,
+            )  # fmt: skip
+
+
+def _exemplars_dropped(registry: CollectorRegistry) -> Counter:
+    from vitalsign.metrics.instruments import OWN_MAX_SERIES, Counter  # as above
+
+    return Counter(
+        "vitalsign_exemplars_dropped",
+        "Exemplars that no page can show; what they came with is counted.",
+        ["reason"],
+        registry=registry,
+        max_series=OWN_MAX_SERIES,
+    )

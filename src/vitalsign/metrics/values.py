@@ -1,4 +1,8 @@
-"""Cells that are set rather than added to: gauges, enums, infos. They are rare, and a lock is fine."""
+"""
+Cells that are set rather than added to: gauges, enums, infos. They are rare, and a lock is fine.
+
+When one was set is told by the monotonic clock, which all processes of a machine share, and which nobody sets back.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ import time
 from typing import TYPE_CHECKING
 
 from vitalsign.metrics import cells
-from vitalsign.metrics.cells import LOCK, Cell
+from vitalsign.metrics.cells import Cell
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vitalsign.metrics.cells import Cells, Storage
     from vitalsign.metrics.family import Family
+    from vitalsign.metrics.storage import Cells, Storage
 
 __all__ = ["FactsCell", "GaugeCell", "ValueCell"]
 
@@ -49,7 +54,7 @@ class ValueCell(Cell):
             else:
                 cells = self._cells_in(storage)
                 cells[0] = value
-                cells[1] = time.time()
+                cells[1] = time.monotonic()
 
     def _add(self, amount: float) -> None:
         with LOCK:
@@ -59,7 +64,7 @@ class ValueCell(Cell):
             else:
                 cells = self._cells_in(storage)
                 cells[0] += amount
-                cells[1] = time.time()
+                cells[1] = time.monotonic()
 
     def _cells_in(self, storage: Storage) -> Cells:
         if self._home is not storage:
@@ -72,7 +77,7 @@ class ValueCell(Cell):
         cells = self._cells_in(storage)
         if self._number:  # a gauge that was never set has no time of it
             cells[0] = self._number
-            cells[1] = time.time()
+            cells[1] = time.monotonic()
 
     def _time_of_write(self) -> float:
         """Return when the value was set, where processes share metrics; 0 if it never was."""
@@ -174,7 +179,7 @@ class FactsCell(Cell):
     def _tell_facts(self, facts: Mapping[str, str]) -> None:
         with LOCK:
             self._facts = facts
-            self._stamp = time.time()
+            self._stamp = time.monotonic()
             storage = self._storage()
             if storage is not None:
                 self._tell(storage.tell_facts, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -9,10 +10,10 @@ import prometheus_client
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
-from tests.processes import forked
+from tests.processes import forked, run_script
 from tests.servers import wait_until
 from vitalsign.collectors import ProcessCollector
-from vitalsign.metrics import generate_latest
+from vitalsign.metrics import generate_latest, processes
 from vitalsign.testing import sample_value
 
 STANDARD = {
@@ -130,3 +131,55 @@ def test_page_is_readable(registry):
     """The page of the process can be rendered."""
     with ProcessCollector().bind(registry):
         assert b"# TYPE process_cpu_seconds_total counter" in generate_latest(registry)
+
+
+@linux
+def test_each_worker_is_shown(tmp_path):
+    """Where workers share their metrics, each that lives is shown by whichever answers, told apart by its number."""
+    script = """
+        import os, signal, sys
+        from prometheus_client import CollectorRegistry
+        from vitalsign import Counter, configure, generate_latest
+        from vitalsign.collectors import ProcessCollector
+
+        private = CollectorRegistry()
+        configure(processes=sys.argv[1])
+        Counter("jobs", "Jobs.")
+        reading, writing = os.pipe()
+        pids = []
+        for _ in range(2):
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                os.write(writing, b"1")
+                signal.pause()
+        while len(os.read(reading, 1)) + len(os.read(reading, 1)) < 2:
+            pass
+
+        def shown(registry, name):
+            lines = generate_latest(registry).decode().splitlines()
+            return sorted(line.split(" ")[0] for line in lines if line.startswith(name))
+
+        def on_page(registry=None):
+            collector = ProcessCollector()
+            from prometheus_client import REGISTRY
+            with collector.bind(registry or REGISTRY):
+                return shown(registry or REGISTRY, "process_cpu_mode_seconds_total{mode=\\"user")
+
+        three = ['process_cpu_mode_seconds_total{mode="user",worker="%d"}' % number for number in range(3)]
+        assert on_page() == three, on_page()
+        os.kill(pids[0], signal.SIGKILL)
+        os.waitpid(pids[0], 0)
+        assert len(on_page()) == 2, on_page()
+        assert on_page(private) == ['process_cpu_mode_seconds_total{mode="user"}'], on_page(private)
+        os.kill(pids[1], signal.SIGKILL)
+        os.waitpid(pids[1], 0)
+    """
+    assert run_script(script, str(tmp_path / "shared")) == ""
+
+
+def test_worker_that_has_ended_meanwhile_is_left_out(registry, monkeypatch):
+    """A worker that ends between being listed and being asked keeps no other from being shown."""
+    monkeypatch.setattr(processes, "workers", lambda _registry: [(0, 1 << 30), (1, os.getpid())])
+    with ProcessCollector().bind(registry):
+        assert sample_value(registry, "process_threads", worker="1") >= 1
+        assert sample_value(registry, "process_threads", worker="0") is None

@@ -7,7 +7,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import ProcessesError
-from vitalsign.metrics import cells
+from vitalsign.metrics import shards
+from vitalsign.metrics.exemplars import allow_traces
 from vitalsign.metrics.registry import REGISTRY, name_registry, shared_name
 
 if TYPE_CHECKING:
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.processes.sharing import Sharing
 
-__all__ = ["configure", "from_environment", "sources"]
+__all__ = ["configure", "from_environment", "sources", "workers"]
 
 _DIRECTORY_VARIABLE = "VITALSIGN_PROCESSES_DIR"
 _UPSTREAM_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_EXEMPLARS_VARIABLE = "VITALSIGN_EXEMPLARS"
+_NO = ("0", "false", "no", "off")
 _named: weakref.WeakSet[CollectorRegistry] = weakref.WeakSet([REGISTRY])
 
 
@@ -35,12 +38,14 @@ def configure(
     mode: int | None = None,
     group: str | int | None = None,
     registries: Mapping[str, CollectorRegistry] | None = None,
+    exemplars: bool | None = None,
 ) -> None:
     """
     Let the workers of one service share their metrics, so that whichever is scraped answers for all.
 
     Call it before the workers are started, or in each of them; what a worker has counted before is taken along. The
-    environment variable VITALSIGN_PROCESSES_DIR does the same without a call.
+    environment variable VITALSIGN_PROCESSES_DIR does the same without a call, and VITALSIGN_EXEMPLARS=off what
+    `exemplars=False` does.
 
     Args:
         processes: A directory that belongs to this service, on a local file system; made if it is not there. Counts
@@ -48,14 +53,17 @@ def configure(
         mode: Permissions of the directory, such as 0o770; None leaves them to the umask.
         group: Its group, for workers that drop privileges after a root master.
         registries: Further registries to share besides the default one, by a name that all workers give them.
+        exemplars: Whether what is counted within a sampled trace may bear its ids, as it does unless told otherwise.
 
     Raises:
         ProcessesError: The directory cannot be used, another one is in use already, or a name of a registry is taken.
     """
     global _sharing  # one for the process
+    if exemplars is not None:
+        allow_traces(exemplars)
     for name, registry in (registries or {}).items():
         _name(registry, name)
-    with cells.LOCK:
+    with shards.LOCK:
         if processes is not None:
             _sharing = _share_in(processes, mode, group)
         if _sharing is not None:
@@ -93,16 +101,24 @@ def _name(registry: CollectorRegistry, name: str) -> None:
 
 def from_environment() -> None:
     """
-    Share metrics if the environment says so.
+    Configure what the environment says.
 
     Raises:
         ProcessesError: The directory that it names cannot be used.
     """
+    if os.environ.get(_EXEMPLARS_VARIABLE, "").lower() in _NO:
+        allow_traces(False)
     path = os.environ.get(_DIRECTORY_VARIABLE)
     if not path and (upstream := os.environ.get(_UPSTREAM_VARIABLE)):
         path = os.path.join(upstream, "vitalsign")  # noqa: PTH118  # beside prometheus_client's own files
     if path:
         configure(processes=path)
+
+
+def workers(registry: Any) -> list[tuple[int, int]]:
+    """Return number and process id of each living process that shares the metrics of *registry*, if any does."""
+    sharing = _sharing
+    return sharing.workers() if sharing is not None and shared_name(registry) is not None else []
 
 
 def sources(registry: Any, collectors: Iterable[Any], until: float | None) -> list[Callable[[], Iterable[Metric]]]:

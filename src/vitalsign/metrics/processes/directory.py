@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import mmap
 import os
 import shutil
 import time
 import uuid
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from vitalsign.exceptions import ProcessesError
 from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.processes.descriptors import Descriptor, claim, open_file, read_part
 
 try:
     import fcntl
@@ -23,29 +26,33 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ALIVE", "CELLS", "NAMES", "RETIRED", "TEMPORARY", "Directory", "Lock", "boot_identity", "open_file"]
+__all__ = [
+    "ALIVE",
+    "BROKEN",
+    "CELL",
+    "CELLS",
+    "NAMES",
+    "PATIENCE",
+    "RETIRED",
+    "TEMPORARY",
+    "Directory",
+    "boot_identity",
+]
 
 _log = logging.getLogger("vitalsign")
 
 ALIVE, CELLS, NAMES, TEMPORARY, WORKER = ".alive", ".cells", ".names", ".tmp", ".worker"
-RETIRED = "retired"
+CELL = 8
+"""Bytes of a cell: an IEEE 754 double, in the machine's byte order."""
+
+RETIRED, BROKEN = "retired", "retired.broken"
 _LOCK, _BOOT = "lock", "boot"
 _STRAY_AGE = 3600.0  # seconds
+PATIENCE = 5.0
+"""Seconds that a scrape waits for a fold, which takes a few hundredths as a rule."""
+_PAUSE = 0.005  # seconds from one try to the next
 _PROBE = 65_536  # bytes: room for one process
-
-
-class Lock:
-    """A file that this process holds locked for as long as it lives; the kernel lets go of it at any death."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
-
-    def let_go(self) -> None:
-        """Close this process's copy of the descriptor; a forked child must, or it would keep its parent alive."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with contextlib.suppress(OSError):  # a process that has become a daemon may have closed it
-                os.close(descriptor)
+_CHECKSUM = 8  # bytes at the beginning of the retired file
 
 
 class Directory:
@@ -53,7 +60,7 @@ class Directory:
     Where the workers of one service meet.
 
     Attributes:
-        path: The directory, absolute: the process may go to another one.
+        path: The directory, absolute and without links: the process may go to another one, and links change.
         file_mode: Permissions of files in it; None leaves them to the umask.
     """
 
@@ -73,15 +80,17 @@ class Directory:
         """
         if fcntl is None:
             raise ProcessesError("Sharing metrics between processes needs file locks, which this platform lacks.")
-        self.path: Path = Path(path).absolute()
+        self.path: Path = Path(path)
         self.file_mode: int | None = None if mode is None else mode & 0o666
         self._held: set[int] = set()  # descriptors of the directory's lock
         try:
+            if not os.fspath(path):
+                raise ValueError("it has no name")  # noqa: TRY301  # it ends with the other reasons
             self._make(mode, group)
             self._clean()
-        except (OSError, LookupError) as error:
+        except (OSError, LookupError, ValueError) as error:
             raise ProcessesError(
-                f"The directory {str(self.path)!r} for the metrics of all processes cannot be used: {error}. Make it "
+                f"The directory {os.fspath(path)!r} for the metrics of all processes cannot be used: {error}. Make it "
                 "writable for every worker, for example by configure(processes=..., mode=0o770, group=...), or name "
                 "another directory."
             ) from error
@@ -90,9 +99,9 @@ class Directory:
         """Return a name that no process has or had here."""
         return f"{os.getpid()}-{uuid.uuid4().hex[:16]}"
 
-    def lock_alive(self, name: str) -> Lock:
+    def lock_alive(self, name: str) -> Descriptor:
         """
-        Lock the file that says that the process of this name lives.
+        Lock the file that says that the process of this name lives; the kernel lets go of it at any death.
 
         It gets its name once it is locked, or somebody could find it unlocked in between and take us for dead.
         """
@@ -105,9 +114,9 @@ class Directory:
             os.close(descriptor)
             temporary.unlink(missing_ok=True)
             raise
-        return Lock(descriptor)
+        return Descriptor(descriptor)
 
-    def claim_worker(self) -> tuple[int, Lock]:
+    def claim_worker(self) -> tuple[int, Descriptor]:
         """Claim the smallest number that no living worker has: a label for workers that stays bounded."""
         for number in itertools.count():
             descriptor = open_file(self.path / f"{number}{WORKER}", os.O_RDONLY | os.O_CREAT, self.file_mode)
@@ -116,7 +125,7 @@ class Directory:
             except BlockingIOError:
                 os.close(descriptor)
             else:
-                return number, Lock(descriptor)
+                return number, Descriptor(descriptor)
         raise OSError("no number is left for another worker")
 
     def names(self) -> list[str]:
@@ -165,13 +174,22 @@ class Directory:
                 if time.time() - entry.stat().st_mtime > _STRAY_AGE:
                     Path(entry.path).unlink()
 
-    def mark_of_retired(self) -> tuple[int, int, int] | None:
-        """Return what changes whenever the retired file does; None if there is none."""
+    def mark_of_retired(self) -> tuple[object, ...] | None:
+        """
+        Return what changes whenever the retired file does; None if there is none.
+
+        Its checksum is part of it: an inode is used again soon, and the clock of a file system ticks slowly.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        path = self.path / RETIRED
         try:
-            status = (self.path / RETIRED).stat()
+            status = path.lstat()
+            checksum = read_part(path, size=_CHECKSUM) if S_ISREG(status.st_mode) else b""
         except FileNotFoundError:
             return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+        return status.st_ino, status.st_size, status.st_mtime_ns, checksum
 
     def replace(self, name: str, data: bytes) -> None:
         """
@@ -194,30 +212,41 @@ class Directory:
     def let_go(self) -> None:
         """Close the copies of the directory's lock that a forked child got of threads that it does not have."""
         while self._held:
-            Lock(self._held.pop()).let_go()
+            Descriptor(self._held.pop()).let_go()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Keep folders out while the files are read: a scrape that saw half a fold would see counters go down."""
-        with self._locked(fcntl.LOCK_SH):
+        """
+        Keep folders out while the files are read: a scrape that saw half a fold would see counters go down.
+
+        Raises:
+            TimeoutError: Another process has not come to the end of its fold; perhaps it has been stopped.
+        """
+        with self._locked(fcntl.LOCK_SH, patience=PATIENCE):
             yield
 
     @contextlib.contextmanager
     def folding(self, *, wait: bool = False) -> Iterator[bool]:
         """Keep all others out; yields whether that succeeded, which without *wait* it may not."""
-        try:
-            with self._locked(fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB):
-                yield True
-        except BlockingIOError:
-            yield False
+        with contextlib.ExitStack() as locked:
+            try:
+                locked.enter_context(self._locked(fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB))
+            except BlockingIOError:
+                is_alone = False
+            else:
+                is_alone = True
+            yield is_alone
 
     @contextlib.contextmanager
-    def _locked(self, operation: int) -> Iterator[None]:
+    def _locked(self, operation: int, *, patience: float | None = None) -> Iterator[None]:
         # A descriptor of its own each time: locks belong to the open file, so threads exclude each other too.
         descriptor = open_file(self.path / _LOCK, os.O_RDONLY | os.O_CREAT, self.file_mode)
         self._held.add(descriptor)
         try:
-            fcntl.flock(descriptor, operation)
+            if patience is None:
+                fcntl.flock(descriptor, operation)
+            else:
+                self._try_for(patience, descriptor, operation)
             yield
         finally:
             # Not by closing: a child that was forked meanwhile has a copy, and would go on keeping the others out.
@@ -225,54 +254,67 @@ class Directory:
             self._held.discard(descriptor)
             os.close(descriptor)
 
+    def _try_for(self, seconds: float, descriptor: int, operation: int) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    message = f"{self.path} has been locked for {seconds:g} s; is the process that adds up stopped?"
+                    raise TimeoutError(message) from None
+            time.sleep(_PAUSE)
+
     def _make(self, mode: int | None, group: str | int | None) -> None:
         is_new = not self.path.is_dir()
         self.path.mkdir(parents=True, exist_ok=True)
+        self.path = self.path.resolve()
         if is_new or self.path.stat().st_uid == os.geteuid():
             if group is not None:
                 shutil.chown(self.path, group=group)
             if mode is not None:
                 self.path.chmod(mode | (0o2000 if group is not None else 0))
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """Do once what every process will do here: claim room, map it, lock it."""
         probe = self.path / f"{self.new_name()}{TEMPORARY}"
+        descriptor = open_file(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, self.file_mode)
         try:
-            probe.write_bytes(bytes(_PROBE))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            claim(descriptor, 0, _PROBE)
+            mmap.mmap(descriptor, _PROBE, mmap.MAP_SHARED).close()
         finally:
-            probe.unlink(missing_ok=True)
+            os.close(descriptor)
+            probe.unlink()
 
     def _clean(self) -> None:
         """Start from nothing if all that is here belongs to an earlier boot; never while anybody lives."""
-        boot = boot_identity()
+        if self._is_of_this_boot():  # without the lock: whoever has it may take long
+            return
         with self.folding(wait=True):
-            marker = self.path / _BOOT
-            if marker.exists() and marker.read_bytes() == boot.encode():
+            if self._is_of_this_boot():
                 return
             if any(map(self.is_alive, self.names())):
                 _log.warning(
                     "%s is in use by processes of another boot or container; its metrics are shared with them.",
                     self.path,
                 )
-                return
-            for entry in list(os.scandir(self.path)):
-                is_ours = entry.name.endswith((ALIVE, CELLS, NAMES, TEMPORARY)) or entry.name == RETIRED
-                if is_ours and not entry.is_dir(follow_symlinks=False):
-                    Path(entry.path).unlink(missing_ok=True)
-            self.replace(_BOOT, boot.encode())
+            else:
+                self._wipe()
+            self.replace(_BOOT, boot_identity().encode())
 
+    def _is_of_this_boot(self) -> bool:
+        try:
+            return read_part(self.path / _BOOT) == boot_identity().encode()
+        except FileNotFoundError:
+            return False
 
-def open_file(path: Path, flags: int, mode: int | None = None) -> int:
-    """
-    Open a file of the directory; one that is made gets the permissions *mode*, whatever the umask.
-
-    What others have made is opened for reading only: a lock needs no more, and they may be other users.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666 if mode is None else mode)
-    if mode is not None and flags & os.O_CREAT:
-        with contextlib.suppress(PermissionError):  # it was there, and is another user's
-            os.fchmod(descriptor, mode)
-    return descriptor
+    def _wipe(self) -> None:
+        for entry in list(os.scandir(self.path)):
+            is_ours = entry.name.endswith((ALIVE, CELLS, NAMES, TEMPORARY)) or entry.name in (RETIRED, BROKEN)
+            if is_ours and not entry.is_dir(follow_symlinks=False):
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def boot_identity() -> str:

@@ -14,14 +14,14 @@ from vitalsign.metrics.base import Instrument
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vitalsign.metrics.processes.view import View
+    Workers = list[tuple[int, int]]
 
 __all__ = ["foreign_sources"]
 
 _UPSTREAM_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
 
-def foreign_sources(collectors: Iterable[Any], view: View) -> list[Callable[[], Iterable[Metric]]]:
+def foreign_sources(collectors: Iterable[Any], workers: Callable[[], Workers]) -> list[Callable[[], Iterable[Metric]]]:
     """
     Return what gives the metrics of collectors that know nothing of other processes.
 
@@ -35,7 +35,7 @@ def foreign_sources(collectors: Iterable[Any], view: View) -> list[Callable[[], 
         if isinstance(collector, Instrument) or collector is GC_COLLECTOR:
             continue
         if collector is PROCESS_COLLECTOR:
-            found.append(lambda: _process_metrics(view))
+            found.append(lambda: _process_metrics(workers()))
         elif upstream_path is None or not isinstance(collector, MetricWrapperBase):
             found.append(collector.collect)
     if upstream_path is not None:
@@ -51,9 +51,11 @@ def _upstream_metrics(path: str) -> Iterable[Metric]:
     return metrics
 
 
-def _process_metrics(view: View) -> list[Metric]:
+def _process_metrics(workers: Workers) -> Iterable[Metric]:
+    if not workers:  # nobody counts: then this process is the service
+        return PROCESS_COLLECTOR.collect()
     together: dict[str, Metric] = {}
-    for worker, pid in view.workers():
+    for worker, pid in workers:
         for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
             shown = together.setdefault(
                 metric.name, Metric(metric.name, metric.documentation, metric.type, metric.unit)

@@ -5,8 +5,9 @@ A line is the CRC-32 of the rest, in hexadecimal, a space, and a JSON list whose
 
     ["process", pid, worker, time]          who writes this file, and since when: always the first record
     ["family", number, registry, spec, max_series]      a metric, by its description
-    ["child", number, family, labels, created]      one label set of it
-    ["cells", child, offset]                where one thread's cells of it begin, in units of 8 bytes
+    ["child", number, family, labels, created, offset]  one label set of it, and where its cells begin, in units of
+                                            8 bytes; null for an Info, which has none
+    ["cells", child, offset]                where those of one more thread begin
     ["info", child, facts, time]            what an Info tells
     ["exemplar", child, place, labels, value, time]
     ["gone", child]                         removed: none of its cells count any more
@@ -20,22 +21,25 @@ from __future__ import annotations
 import errno
 import json
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from vitalsign.metrics.processes.directory import TEMPORARY, open_file
+from vitalsign.metrics.processes.descriptors import Descriptor, open_file
+from vitalsign.metrics.processes.directory import TEMPORARY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["CorruptJournalError", "Journal", "JournalTail", "encode"]
+__all__ = ["HEAD", "CorruptJournalError", "Journal", "JournalTail", "decode", "encode"]
 
 Record = list[Any]
 
 _MIN_COMPACTION = 256 * 1024  # bytes: below that a rewrite saves nothing worth having
-_HEAD = 64  # bytes: at least the first record up to its time
+_BATCH = 200  # lines decoded at once: fast, and few enough not to become the garbage collector's business
+_MAX_UNREAD = 1 << 30  # bytes: a gibibyte of names is none of ours, and would fill our memory
+HEAD = 96
+"""Bytes that hold a journal's first record."""
 
 
 class CorruptJournalError(ValueError):
@@ -60,7 +64,7 @@ class Journal:
         """
         self._path = path
         self._mode = mode
-        self._descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, mode)
+        self._file = Descriptor(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, mode))
         self._size = 0
         self._compact_at = _MIN_COMPACTION
         self._is_busy = False
@@ -78,12 +82,20 @@ class Journal:
             OSError: The disk is full, for example. What was written of it is cut off again.
         """
         data = encode(record)
+        size, was_busy, self._is_busy = len(data), self._is_busy, True  # no signal handler takes the file away
         try:
-            _write(self._descriptor, data)
+            self._append(data)
+            self._size += size  # nothing is called in here: a signal handler may append too
+        finally:
+            self._is_busy = was_busy
+
+    def _append(self, data: bytes) -> None:
+        number = self._file.number
+        try:
+            _write(number, data)
         except OSError:
-            os.ftruncate(self._descriptor, self._size)
+            os.ftruncate(number, self._size)
             raise
-        self._size += len(data)
 
     def rewrite(self, records: Callable[[], Iterable[Record]]) -> None:
         """
@@ -110,27 +122,38 @@ class Journal:
         data = b"".join(map(encode, records()))
         size = len(data)
         temporary = self._path.with_suffix(TEMPORARY)
-        descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, self._mode)
+        new = Descriptor(open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, self._mode))
         try:
-            _write(descriptor, data)
+            _write(new.number, data)
         except OSError:
-            os.close(descriptor)
+            new.let_go()
             temporary.unlink()
             raise
         if self._size != size_before:
-            os.close(descriptor)
+            new.let_go()
             return False
         # From the test to here nothing is called, so nothing comes in between; what comes now is in the new file.
-        old, self._descriptor, self._size = self._descriptor, descriptor, size
-        os.replace(temporary, self._path)  # noqa: PTH105  # that of Path calls more
-        os.close(old)
+        old, self._file, self._size = self._file, new, size
+        try:
+            os.replace(temporary, self._path)  # noqa: PTH105  # that of Path calls more
+        except OSError:
+            self._take_back(old, size_before, size)
+            temporary.unlink(missing_ok=True)
+            raise
+        old.let_go()
         self._compact_at = max(_MIN_COMPACTION, 2 * size)
         return True
 
+    def _take_back(self, old: Descriptor, old_size: int, size: int) -> None:
+        """Go on in the old file, with what a signal handler has appended to the new one since it had *size* bytes."""
+        new, self._file, late, self._size = self._file, old, self._size - size, old_size
+        _write(old.number, os.pread(new.number, late, size))
+        self._size += late
+        new.let_go()
+
     def close(self) -> None:
         """Close the file."""
-        with suppress(OSError):  # a process that has become a daemon may have closed it
-            os.close(self._descriptor)
+        self._file.let_go()
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -148,34 +171,34 @@ class JournalTail:
         self._offset = 0
         self._is_broken = False
 
-    def read(self) -> tuple[bool, list[Record], CorruptJournalError | None]:
+    def read(self) -> tuple[bool, Iterable[Record]]:
         """
         Read what has been added; nothing if there is no file.
 
         Returns:
-            Whether the file is another one than before, so that all read earlier holds no more; the new records; and
-            the error that ended them, if a line is broken.
+            Whether the file is another one than before, so that all read earlier holds no more; and the new records,
+            whose iteration raises `CorruptJournalError` at a line that is broken.
 
         Raises:
             OSError: The file cannot be read.
         """
         try:
-            # What is not ours may be a pipe, and must not block.
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_file(self._path, os.O_RDONLY)
         except FileNotFoundError:
-            return False, [], None
+            return False, ()
         try:
-            is_new = self._look_at(os.pread(descriptor, _HEAD, 0))
+            is_new = self._look_at(os.pread(descriptor, HEAD, 0))
             if self._is_broken:
-                return is_new, [], None
-            data = os.pread(descriptor, max(0, os.fstat(descriptor).st_size - self._offset), self._offset)
+                return is_new, ()
+            left = os.fstat(descriptor).st_size - self._offset
+            if left > _MAX_UNREAD:
+                raise OSError(errno.EFBIG, f"{self._path} has {left} bytes to be read, more than any of ours would")
+            data = os.pread(descriptor, max(0, left), self._offset)
         finally:
             os.close(descriptor)
         whole = data.rfind(b"\n") + 1  # what is not whole yet may be cut off again: it is read anew the next time
         self._offset += whole
-        records, error = _decode_all(data[:whole].split(b"\n")[:-1])
-        self._is_broken = error is not None
-        return is_new, records, error
+        return is_new, _decode_all(data[:whole].split(b"\n")[:-1])
 
     def stop(self) -> None:
         """Read no more of this file."""
@@ -189,22 +212,20 @@ class JournalTail:
         return is_new
 
 
-def _decode_all(lines: list[bytes]) -> tuple[list[Record], CorruptJournalError | None]:
-    """Return the records before the first broken line, and what is wrong with that."""
+def _decode_all(lines: list[bytes]) -> Iterator[Record]:
+    for start in range(0, len(lines), _BATCH):
+        yield from _decode_batch(lines[start : start + _BATCH])
+
+
+def _decode_batch(lines: list[bytes]) -> Iterable[Record]:
     try:
-        # All at once: this is most of the work of a worker's first scrape.
-        records = json.loads(b"[%s]" % b",".join(map(_body, lines)))
+        bodies = [line[9:] for line in lines if line[:9] == b"%08x " % crc32(line[9:])]
+        records: list[Any] = json.loads(b"[%s]" % b",".join(bodies))
         if len(records) == len(lines) and all(map(_is_record, records)):
-            return records, None
+            return records
     except (ValueError, RecursionError):
         pass
-    records = []
-    for line in lines:
-        try:
-            records.append(_decode(line))
-        except CorruptJournalError as error:
-            return records, error
-    return records, None
+    return map(decode, lines)  # one by one, up to the one that is broken
 
 
 def _body(line: bytes) -> bytes:
@@ -214,7 +235,13 @@ def _body(line: bytes) -> bytes:
     return body
 
 
-def _decode(line: bytes) -> Record:
+def decode(line: bytes) -> Record:
+    """
+    Read one line.
+
+    Raises:
+        CorruptJournalError: It is none of ours.
+    """
     try:
         record = json.loads(_body(line))
     except (ValueError, RecursionError) as error:

@@ -100,15 +100,15 @@ class MergedFamily:
         self,
         labels: tuple[str, ...],
         numbers: list[float],
-        *,
         created: float = 0.0,
         pid: int = 0,
         exemplars: Mapping[int, Exemplar] | None = None,
     ) -> None:
         """Add what one process has for one label set."""
         key = (*labels, str(pid)) if self.per_process else labels
-        series = self.series.get(key)
-        if series is None:
+        try:
+            series = self.series[key]
+        except KeyError:
             series = self._new(key)
             series.numbers, series._created = numbers, created
         else:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from vitalsign.metrics.internal import internal_error
-from vitalsign.metrics.processes.directory import RETIRED
+from vitalsign.metrics.processes.descriptors import read_part
+from vitalsign.metrics.processes.directory import BROKEN, RETIRED
 from vitalsign.metrics.processes.merge import MergedFamily
-from vitalsign.metrics.processes.told import exemplar_from, labels_from, numbers_from, spec_from, texts_from
+from vitalsign.metrics.processes.told import (
+    NONSENSE,
+    bound_from,
+    exemplar_from,
+    labels_from,
+    numbers_from,
+    spec_from,
+    texts_from,
+)
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Exemplar
@@ -20,6 +30,8 @@ if TYPE_CHECKING:
     from vitalsign.metrics.processes.reader import ProcessFiles, ToldFamily
 
 __all__ = ["Retired", "add_told", "fold", "outlives", "shape_of"]
+
+_MAX_SIZE = 1 << 30  # bytes: a gibibyte of counts is none of ours, and would fill our memory
 
 
 class Retired:
@@ -54,15 +66,17 @@ class Retired:
         """
         retired = cls()
         try:
-            data = (directory.path / RETIRED).read_bytes()
+            path = directory.path / RETIRED
+            status = path.lstat()
+            if not S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
+                raise ValueError("it is no file, or longer than any of ours")
+            checksum, _, text = read_part(path).partition(b" ")
+            if int(checksum, 16) != crc32(text):
+                raise ValueError("its checksum is wrong")
+            retired._take(json.loads(text))
         except FileNotFoundError:
             return retired
-        checksum, _, text = data.partition(b" ")
-        try:
-            if int(checksum, 16) != crc32(text):
-                raise ValueError("its checksum is wrong")  # noqa: TRY301  # it ends with the other ways to be broken
-            retired._take(json.loads(text))
-        except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        except (*NONSENSE, MemoryError, RecursionError) as error:
             raise ValueError(f"{directory.path / RETIRED} is broken: {error!r}") from error
         return retired
 
@@ -98,7 +112,7 @@ class Retired:
         self.swallowed = set(told["swallowed"])
         for each in told["families"]:
             spec = spec_from(each["spec"])
-            family = self.family(str(each["registry"]), spec, int(each["max_series"]))
+            family = self.family(str(each["registry"]), spec, bound_from(each["max_series"]))
             for labels, numbers, created, stamp, exemplars in each["children"]:
                 key = labels_from(labels, spec)
                 if spec.kind == "info":
@@ -147,8 +161,7 @@ def _load_or_set_aside(directory: Directory) -> Retired:
         return Retired.load(directory)
     except ValueError as error:
         internal_error("processes", error)
-        path = directory.path / RETIRED
-        path.replace(path.with_suffix(".broken"))
+        (directory.path / RETIRED).replace(directory.path / BROKEN)
         return Retired()
 
 
@@ -169,18 +182,15 @@ def outlives(spec: MetricSpec) -> bool:
 
 def add_told(family: MergedFamily, files: ProcessFiles, told: ToldFamily) -> None:
     """Add all that one process has for a metric."""
-    for child in told.children.values():
-        if family.spec.kind == "info":
+    children = told.children.values()
+    if family.spec.kind == "info":
+        for child in children:
             if child.facts is not None:
                 family.add_facts(child.labels, *child.facts)
-            continue
-        family.add(
-            child.labels,
-            files.numbers(child, family.width),
-            created=child.created,
-            pid=files.pid,
-            exemplars=child.exemplars,
-        )
+        return
+    add, numbers, width, pid = family.add, files.numbers, family.width, files.pid
+    for child in children:  # by position: this is most of the work of a scrape
+        add(child.labels, numbers(child, width), child.created, pid, child.exemplars)
 
 
 def shape_of(spec: MetricSpec) -> MetricSpec:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from vitalsign.metrics import cells
+from vitalsign.metrics import cells, shards
+from vitalsign.metrics.internal import internal_error
 from vitalsign.metrics.processes.foreign import foreign_sources
+from vitalsign.metrics.processes.reader import living
 from vitalsign.metrics.processes.store import Store
 from vitalsign.metrics.processes.view import View, instruments_of
 from vitalsign.metrics.registry import shared_name
@@ -54,7 +56,15 @@ class Sharing:
             families = self._view.families(registry, name, until)
             return [LazyMetric(family, list(family.series.values())) for family in families]
 
-        return [together, *foreign_sources(collectors, self._view)]
+        return [together, *foreign_sources(collectors, self.workers)]
+
+    def workers(self) -> list[tuple[int, int]]:
+        """Return number and process id of each living process that has metrics, or is the child of one."""
+        try:
+            return living(self.directory)
+        except OSError as error:
+            internal_error("processes", error)
+            return []
 
     def _begin(self, fresh: Iterable[cells.Cell] = ()) -> None:
         self._store = Store(self.directory, fresh)
@@ -62,5 +72,9 @@ class Sharing:
         cells.use_storage(self._store)
 
     def _begin_in_child(self) -> None:
-        self._store.abandon()
-        self._begin(self._store.freshness.gauges)
+        parent = self._store
+        parent.abandon()
+        self._begin(parent.freshness.gauges)
+        if parent.name:  # a worker is one as soon as it lives, not only when it counts
+            with shards.LOCK:
+                self._store.appear()

@@ -8,7 +8,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.base import Instrument
-from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.internal import collecting, internal_error
 from vitalsign.metrics.patience import ask
 from vitalsign.metrics.processes.merge import MergedFamily
 from vitalsign.metrics.processes.reader import ProcessFiles
@@ -33,6 +33,7 @@ class View:
         self._store = store
         self._lock = RLock()
         self._is_busy = False
+        self._has_read = False
         self._files: dict[str, ProcessFiles] = {}
         self._retired: tuple[object, Retired] = None, Retired()
         self._merged: dict[tuple[str, MetricSpec], MergedFamily] = {}
@@ -48,6 +49,7 @@ class View:
 
         Raises:
             RuntimeError: A signal handler asks in the middle of a scrape.
+            TimeoutError: Another process keeps the directory locked, and nothing has been read before.
         """
         merged = self._own(registry, registry_name, until)  # functions of the host's are asked before we lock anything
         with self._alone():
@@ -59,13 +61,6 @@ class View:
                 family.bound()
                 self._merged[registry_name, shape_of(family.declared)] = family
         return list(merged.values())
-
-    def workers(self) -> list[tuple[int, int]]:
-        """Return number and process id of each living worker, as of the last scrape; who counts nothing is none."""
-        with self._alone():
-            others = [(files.worker, files.pid) for files in self._files.values() if files.is_living]
-        own = [(self._store.worker, os.getpid())] if self._store.name else []
-        return sorted([*own, *others])
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -83,7 +78,10 @@ class View:
             self._fold_the_dead()
             with self._directory.reading():
                 self._read_files()
+            self._has_read = True
         except OSError as error:  # what was read the last time is better than nothing
+            if isinstance(error, TimeoutError) and not self._has_read:
+                raise  # the others' counts are there: better no metrics than such as seem to start anew
             internal_error("processes", error)
 
     def _fold_the_dead(self) -> None:
@@ -101,9 +99,16 @@ class View:
 
     def _read_files(self) -> None:
         directory = self._directory
-        self._load_retired()
-        swallowed = self._retired[1].swallowed
-        names = [name for name in directory.names() if name != self._store.name and name not in swallowed]
+        try:
+            self._load_retired()
+        except OSError as error:  # what was read the last time is better than nothing
+            internal_error("processes", error)
+        present = directory.names()
+        own, swallowed = self._store.name, self._retired[1].swallowed
+        if own and own not in present:
+            gone = FileNotFoundError(f"somebody has removed the files of {own}: others do not see what it counts")
+            internal_error("processes", gone)
+        names = [name for name in present if name != own and name not in swallowed]
         self._files = {name: self._files.get(name) or ProcessFiles(directory, name) for name in names}
         for files in self._files.values():
             files.is_living = directory.is_alive(files.name)  # first: what it counts until it dies is then read
@@ -131,12 +136,14 @@ class View:
                 try:
                     _add_child(family, child, until if instrument._family.asks else None)
                 except Exception as error:  # noqa: BLE001  # a gauge's function may raise
-                    internal_error("collect", error)
+                    internal_error(collecting(instrument), error)
         return merged
 
     def _add(self, files: ProcessFiles, registry_name: str, merged: dict[str, MergedFamily]) -> None:
         for told in files.families.values():
-            if told.registry == registry_name and (files.is_living or outlives(told.spec)):
+            is_shown = files.is_living or outlives(told.spec)
+            # One without children may be what was unregistered, and its name another metric's now.
+            if told.registry == registry_name and told.children and is_shown:
                 family = self._place(registry_name, told.spec, told.max_series, merged, is_living=files.is_living)
                 if family is not None:
                     add_told(family, files, told)

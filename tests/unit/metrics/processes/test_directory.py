@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import stat
 import threading
 import time
@@ -22,6 +23,14 @@ DESCRIPTORS = Path("/proc/self/fd")
 def files_in(directory: Directory) -> set[str]:
     """Return the names of all that is in the directory."""
     return {path.name for path in directory.path.iterdir()}
+
+
+def let_others_pass(path: Path) -> None:
+    """Let other users reach what is in a directory that belongs to a test."""
+    for each in (path, *path.parents):
+        mode = stat.S_IMODE(each.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            each.chmod(mode | stat.S_IXOTH)
 
 
 def test_directory_is_made_with_its_parents_and_mode(tmp_path: Path) -> None:
@@ -71,9 +80,7 @@ def test_unknown_group_is_a_clear_error(tmp_path: Path) -> None:
 def test_directory_that_is_not_writable_is_a_clear_error(tmp_path: Path) -> None:
     """A worker that may not write the directory hears so when it starts."""
     path = Directory(tmp_path / "shared", mode=0o755).path
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == 0 and each != Path("/") and each != Path("/tmp"):
-            each.chmod(0o755)
+    let_others_pass(tmp_path)
 
     def start() -> str:
         os.setuid(65534)
@@ -96,9 +103,7 @@ def test_workers_of_another_user_share_what_root_has_made(tmp_path: Path) -> Non
         directory.lock_alive("root")
     finally:
         os.umask(previous)
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == 0 and each != Path("/") and each != Path("/tmp"):
-            each.chmod(0o755)
+    let_others_pass(tmp_path)
 
     def work() -> tuple[int, bool, bool]:
         os.setgid(65534)
@@ -136,7 +141,7 @@ def test_leftovers_of_an_earlier_boot_are_cleaned(directory: Directory, monkeypa
 def test_directory_in_use_by_another_boot_is_shared_with_a_warning(
     directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While a process of another container lives, nothing is cleaned."""
+    """While a process of another container lives, nothing is cleaned; who has joined keeps what is there then."""
     lock = directory.lock_alive("1-a")
     (directory.path / "1-b.cells").touch()
     monkeypatch.setattr(module, "boot_identity", lambda: "another")
@@ -145,6 +150,9 @@ def test_directory_in_use_by_another_boot_is_shared_with_a_warning(
     assert "in use by processes of another boot or container" in caplog.text
     assert {"1-a.alive", "1-b.cells"} <= files_in(directory)
     lock.let_go()
+    Directory(directory.path)
+    assert {"1-a.alive", "1-b.cells"} <= files_in(directory)
+    monkeypatch.setattr(module, "boot_identity", lambda: "a third")
     Directory(directory.path)
     assert files_in(directory) == {"boot", "lock"}
 
@@ -261,3 +269,76 @@ def test_failed_replacement_keeps_the_file_before(directory: Directory, monkeypa
         directory.replace("retired", b"new")
     assert (directory.path / "retired").read_bytes() == b"old"
     assert files_in(directory) == {"boot", "lock", "retired"}
+
+
+def test_link_to_a_directory_is_what_it_leads_to_at_the_start(tmp_path: Path) -> None:
+    """A release that lets the link lead elsewhere does not part running processes from their files."""
+    (tmp_path / "old").mkdir()
+    link = tmp_path / "current"
+    link.symlink_to(tmp_path / "old")
+    directory = Directory(link)
+    link.unlink()
+    link.symlink_to(tmp_path / "new")
+    directory.replace("retired", b"counts")
+    assert directory.path == tmp_path / "old"
+    assert (tmp_path / "old" / "retired").exists()
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_path_of_nothing_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty path, as of a variable that is not set, does not share the working directory."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProcessesError, match=r"cannot be used: .*name another directory"):
+        Directory(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_name_of_any_bytes_is_a_directory(tmp_path: Path) -> None:
+    """A path that is no UTF-8 works as any other."""
+    directory = Directory(os.fsdecode(bytes(tmp_path) + b"/caf\xe9 \xff"))
+    directory.lock_alive("x")
+    assert directory.names() == ["x"]
+
+
+def test_start_does_not_wait_for_whoever_folds(directory: Directory) -> None:
+    """While the boot is the same, a process starts also if another one has been stopped in the middle of a fold."""
+    with directory.folding():
+        thread = threading.Thread(target=Directory, args=(directory.path,), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_link_in_the_place_of_the_lock_is_refused(directory: Directory, tmp_path: Path) -> None:
+    """What a link leads to is not touched, not even its permissions: the start fails, and says why."""
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    for name in ("lock", "boot"):
+        (directory.path / name).unlink()
+    (directory.path / "lock").symlink_to(secret)
+    with pytest.raises(ProcessesError, match="symbolic links"):
+        Directory(directory.path, mode=0o777)
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_another_retired_file_is_noticed_whatever_its_times(directory: Directory) -> None:
+    """A retired file of the same inode, size and time as the one before is another one by its checksum."""
+    path = directory.path / "retired"
+    path.write_bytes(b"11111111 one")
+    mark, status = directory.mark_of_retired(), path.stat()
+    path.write_bytes(b"22222222 two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert directory.mark_of_retired() != mark
+
+
+def test_file_system_without_room_for_one_process_is_refused(tmp_path: Path) -> None:
+    """A full disk is an error at the start, and nothing is left of the try."""
+
+    def start() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        with pytest.raises(ProcessesError) as caught:
+            Directory(tmp_path / "shared")
+        return str(caught.value)
+
+    assert "File too large" in forked(start)
+    assert list((tmp_path / "shared").iterdir()) == []

@@ -14,6 +14,7 @@ import pytest
 from tests.peers import Peer, page_of
 from tests.processes import forked
 from vitalsign import Counter, Gauge, Histogram, Info
+from vitalsign.metrics.processes import directory as module
 from vitalsign.metrics.processes.reader import ProcessFiles
 from vitalsign.metrics.processes.retired import Retired, fold
 from vitalsign.metrics.processes.store import Store
@@ -285,3 +286,108 @@ def test_child_that_folds_changes_nothing_for_a_reader_that_follows(directory: D
         assert page_of(follower) == TOTALS
     assert forked(lambda: page_of(directory)) == TOTALS
     assert page_of(follower) == TOTALS
+
+
+def make_unreadable(path: Path, kind: str) -> None:
+    """Put something else in the place of a file."""
+    path.unlink(missing_ok=True)
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("nowhere")
+        case _:
+            path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link", "empty"])
+@pytest.mark.usefixtures("dead")
+def test_retired_file_that_is_none_costs_only_what_it_held(
+    directory: Directory, kind: str, unreported: Callable[[], float]
+) -> None:
+    """Whatever is in the place of the retired file, living and dead processes are added up, and the page is whole."""
+    make_unreadable(directory.path / "retired", kind)
+    living = Peer(directory)
+    cells = living.write(Counter("c", "c", ["k"], registry=living.registry).labels("a"), 10)
+    view = View(directory, Store(directory))
+    assert page_of(view)["c"]["a",] == 16.0
+    assert unreported() >= 1
+    cells[0] = 20
+    assert page_of(view)["c"]["a",] == page_of(directory)["c"]["a",] == 26.0
+    living.die()
+
+
+@pytest.mark.usefixtures("dead")
+def test_retired_file_that_cannot_be_read_for_a_while_goes_on_as_it_was(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, unreported: Callable[[], float]
+) -> None:
+    """Who has read it goes on from that, and the living are added up as they are now: no count goes down."""
+    living = Peer(directory)
+    cells = living.write(Counter("c", "c", ["k"], registry=living.registry).labels("a"), 10)
+    view = View(directory, Store(directory))
+    assert page_of(view)["c"]["a",] == 16.0
+    cells[0] = 20
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(directory), "mark_of_retired", refuse)
+        assert page_of(view)["c"]["a",] == 26.0
+    assert unreported() == 1
+    living.die()
+
+
+def test_process_whose_files_were_removed_says_so(directory: Directory, unreported: Callable[[], float]) -> None:
+    """Who is scraped and finds its own files gone tells that the others do not see what it counts."""
+    peer = Peer(directory)
+    peer.write(Counter("c", "c", registry=peer.registry), 1)
+    directory.remove(peer.store.name)
+    page_of(View(directory, peer.store))
+    assert unreported() == 1
+    peer.die()
+
+
+@pytest.mark.usefixtures("dead")
+def test_folder_that_is_stopped_keeps_no_scrape_waiting(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, unreported: Callable[[], float]
+) -> None:
+    """Who has read before shows that; who has not, shows nothing rather than counts that seem to start anew."""
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    view = View(directory, Store(directory))
+    assert page_of(view) == TOTALS
+    with directory.folding():
+        assert page_of(view) == TOTALS
+        assert unreported() == 1
+        with pytest.raises(TimeoutError, match="is the process that adds up stopped"):
+            page_of(directory)
+    assert page_of(directory) == TOTALS
+
+
+@pytest.mark.usefixtures("dead")
+def test_fold_removes_strays(directory: Directory) -> None:
+    """What a process left that died before it could be found goes with the next fold, once it is old."""
+    stray = directory.path / "9-stray.cells"
+    stray.touch()
+    os.utime(stray, (0, 0))
+    page_of(directory)
+    assert not stray.exists()
+
+
+def test_what_a_process_counts_until_it_dies_is_read(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a process lives is asked before it is read: of one that is taken for dead nothing is missing."""
+    peer = Peer(directory)
+    cells = peer.write(Counter("c", "c", registry=peer.registry), 1)
+    real, asked = directory.is_alive, []
+
+    def is_alive(name: str) -> bool:
+        asked.append(name)
+        if len(asked) == 2:  # first by who looks for the dead, then by who reads
+            cells[0] = 5
+            peer.die()
+        return real(name)
+
+    monkeypatch.setattr(directory, "is_alive", is_alive)
+    assert page_of(directory) == {"c": {(): 5}}

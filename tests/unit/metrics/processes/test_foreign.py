@@ -13,6 +13,8 @@ from tests.peers import Peer
 from tests.processes import run_script
 from vitalsign import Counter
 from vitalsign.metrics.processes.foreign import foreign_sources
+from vitalsign.metrics.processes.journal import encode
+from vitalsign.metrics.processes.reader import living
 from vitalsign.metrics.processes.store import Store
 from vitalsign.metrics.processes.view import View
 
@@ -50,8 +52,7 @@ def test_collectors_of_others_are_asked_here(directory: Directory, monkeypatch: 
     theirs = UpstreamCounter("theirs", "t", registry=registry)
     theirs.inc(2)
     ours = Counter("ours", "o", registry=registry)
-    view = View(directory, Store(directory))
-    assert samples(foreign_sources([ours, GC_COLLECTOR, Collector(), theirs], view)) == [
+    assert samples(foreign_sources([ours, GC_COLLECTOR, Collector(), theirs], list)) == [
         ("own", {}, 3.0),
         ("theirs_total", {}, 2.0),
     ]
@@ -62,22 +63,39 @@ def test_process_metrics_are_shown_for_each_worker(directory: Directory) -> None
     peers = [Peer(directory) for _ in range(3)]
     for peer in peers:
         peer.write(Counter("c", "c", registry=peer.registry), 1)
-    view = View(directory, peers[0].store)
     peers[2].die()
-    view.families(peers[0].registry, "peers")
-    assert view.workers() == [(0, os.getpid()), (1, os.getpid())]
-    found = samples(foreign_sources([PROCESS_COLLECTOR], view))
-    workers = {labels["worker"] for name, labels, _ in found if name == "process_resident_memory_bytes"}
-    assert workers == {"0", "1"}
+    workers = living(directory)
+    assert workers == [(0, os.getpid()), (1, os.getpid())]
+    found = samples(foreign_sources([PROCESS_COLLECTOR], lambda: workers))
+    shown = [labels for name, labels, _ in found if name == "process_resident_memory_bytes"]
+    assert shown == [{"worker": "0"}, {"worker": "1"}]
 
 
 def test_process_that_counts_nothing_is_no_worker(directory: Directory) -> None:
     """Somebody who only scrapes has no number, and does not take the one of a worker."""
     peer = Peer(directory)
     peer.write(Counter("c", "c", registry=peer.registry), 1)
-    view = View(directory, Store(directory))
-    view.families(CollectorRegistry(), "peers")
-    assert view.workers() == [(0, os.getpid())]
+    View(directory, Store(directory)).families(CollectorRegistry(), "peers")
+    assert living(directory) == [(0, os.getpid())]
+
+
+def test_process_without_workers_shows_itself() -> None:
+    """Where nobody counts, the process metrics are those of the one that answers, without a label."""
+    found = samples(foreign_sources([PROCESS_COLLECTOR], list))
+    assert [labels for name, labels, _ in found if name == "process_resident_memory_bytes"] == [{}]
+
+
+def test_worker_that_cannot_be_read_is_left_out(directory: Directory) -> None:
+    """Files of the living that hold anything else do not keep the others from being shown."""
+    peer = Peer(directory)
+    peer.write(Counter("c", "c", registry=peer.registry), 1)
+    locks = [directory.lock_alive(name) for name in ("1-nothing", "1-folder", "1-garbage", "1-other")]
+    (directory.path / "1-folder.names").mkdir()
+    (directory.path / "1-garbage.names").write_bytes(b"garbage\n")
+    (directory.path / "1-other.names").write_bytes(encode(["surprise", 1, 2, 3]))
+    assert living(directory) == [(0, os.getpid())]
+    for lock in locks:
+        lock.let_go()
 
 
 def test_prometheus_clients_own_files_are_read_too(tmp_path: Path) -> None:

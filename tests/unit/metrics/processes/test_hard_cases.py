@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -267,3 +269,184 @@ def test_fork_while_another_thread_scrapes(tmp_path, lock):
         os.kill(child, signal.SIGKILL)
     """
     assert run_script(script, str(tmp_path / "shared")).splitlines()[0] == "True"
+
+
+def test_interpreter_shutting_down(tmp_path):
+    """What exit hooks, finalizers and daemon threads count while their worker ends is on the others' pages."""
+    ending = """
+        import atexit, sys, threading
+        from vitalsign import Counter, Gauge
+        from vitalsign.metrics import configure
+
+        configure(processes=sys.argv[1])
+        counter, gauge = Counter("c", "c", ["k"]), Gauge("g", "g")
+        atexit.register(lambda: counter.labels("hook").inc())
+
+        class Late:
+            def __del__(self, counter=counter):
+                counter.labels("finalizer").inc()
+
+        late = Late()  # Python finalizes it unless daemon threads run
+        is_running = threading.Event()
+
+        def forever():
+            while True:
+                counter.labels("daemon").inc()
+                gauge.inc()
+                counter.labels("gone")
+                counter.remove("gone")
+                is_running.set()
+
+        if sys.argv[2:]:
+            threading.Thread(target=forever, daemon=True).start()
+            is_running.wait()
+    """
+    reading = """
+        import sys
+        from vitalsign import generate_latest
+        from vitalsign.metrics import configure
+
+        configure(processes=sys.argv[1])
+        print(*[line for line in generate_latest().decode().splitlines() if line.startswith("c_total{")], sep="\\n")
+    """
+    shared = str(tmp_path / "shared")
+    assert run_script(ending, shared) == ""
+    assert run_script(ending, shared, "with a daemon thread") == ""
+    page = dict(line.rsplit(" ", 1) for line in run_script(reading, shared).splitlines())
+    assert (page['c_total{k="hook"}'], page['c_total{k="finalizer"}']) == ("2.0", "1.0")
+    assert float(page['c_total{k="daemon"}']) > 0
+
+
+def test_fork_while_another_thread_has_a_registry_locked(tmp_path):
+    """A child that is forked while a thread has a registry's lock can declare, count and scrape."""
+    script = """
+        import os, signal, sys, threading
+        from prometheus_client import REGISTRY
+        from vitalsign import Counter, configure, generate_latest
+
+        configure(processes=sys.argv[1])
+        inside, done = threading.Event(), threading.Event()
+
+        def hold():
+            with REGISTRY._lock:
+                inside.set()
+                done.wait()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        inside.wait()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            Counter("jobs", "Jobs.").inc()
+            assert b"jobs_total 1.0" in generate_latest()
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        done.set()
+        thread.join()
+        assert status == 0, status
+    """
+    assert run_script(script, str(tmp_path / "shared")) == ""
+
+
+def test_forked_worker_that_has_not_counted(tmp_path):
+    """A worker that was forked with its metrics is among the workers before its first count, and gone when it ends."""
+    script = """
+        import os, signal, sys
+        from vitalsign import Counter, configure, generate_latest
+
+        configure(processes=sys.argv[1])
+        jobs = Counter("jobs", "Jobs.", ["kind"])
+
+        def workers():
+            lines = generate_latest().decode().splitlines()
+            return sorted(line.split(" ")[0] for line in lines if line.startswith("process_start_time_seconds{"))
+
+        one, two = ['process_start_time_seconds{worker="%d"}' % number for number in range(2)]
+        assert workers() == [one], workers()
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            grandchild = os.fork()
+            if grandchild == 0:
+                assert len(workers()) == 3, workers()
+                os._exit(0)
+            assert os.waitpid(grandchild, 0)[1] == 0
+            os.write(writing, b"1")
+            signal.pause()
+        os.read(reading, 1)
+        assert workers() == [one, two], workers()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert workers() == [one], workers()
+    """
+    assert run_script(script, str(tmp_path / "shared")) == ""
+
+
+def test_exec(tmp_path):
+    """A process that becomes another program keeps what it had counted, and is one worker."""
+    script = """
+        import os, sys
+        from vitalsign import Counter, Gauge, configure, generate_latest
+
+        configure(processes=sys.argv[1])
+        jobs, level = Counter("jobs", "Jobs."), Gauge("level", "Level.", multiprocess_mode="livesum")
+        jobs.inc(3)
+        level.inc()
+        if len(sys.argv) == 2:
+            os.execv(sys.executable, [*sys.orig_argv, "again"])
+        page = generate_latest().decode()
+        assert "jobs_total 6.0" in page, page
+        assert "level 1.0" in page, page
+        assert len([name for name in os.listdir(sys.argv[1]) if name.endswith(".alive")]) == 1
+    """
+    assert run_script(script, str(tmp_path / "shared")) == ""
+
+
+def test_clock_that_is_set_back(fleet):
+    """What was set last is shown, also by a process that sees an earlier time than another one saw before."""
+    early, late = fleet.start(), fleet.start()
+    early.do("run", "import time\nreal = time.time\ntime.time = lambda: real() + 86400")
+    early.do("write", "mostrecent", [], "set", 1)
+    early.do("write", "info", [], "info", {"version": "1"})
+    early.do("write", "enum", [], "state", "a")
+    late.do("write", "mostrecent", [], "set", 2)
+    late.do("write", "info", [], "info", {"version": "2"})
+    late.do("write", "enum", [], "state", "b")
+    for worker in (early, late):
+        page = worker.values()
+        assert page["g_mostrecent", ()] == 2
+        assert page["i_info", (("version", "2"),)] == 1
+        assert page["e", (("e", "b"),)] == 1
+
+
+def test_worker_that_is_stopped(fleet):
+    """A worker that is stopped while others are scraped keeps nobody waiting, and its counts are on their pages."""
+    one, other = fleet.start(), fleet.start()
+    for worker in (one, other):
+        worker.do("write", "plain", [], "inc", 2)
+    os.kill(other.pid, signal.SIGSTOP)
+    assert one.values()["plain_total", ()] == 4
+    assert fleet.start().values()["plain_total", ()] == 4
+    os.kill(other.pid, signal.SIGCONT)
+
+
+def test_names_of_any_language(fleet):
+    """Label values, facts and states of any characters, lone surrogates among them, are the same on every page."""
+    one, other = fleet.start(), fleet.start()
+    code = """
+from vitalsign import Counter, Enum, Info
+for value in ("dö\\ud800", "日本語", "\\n\\"\\\\", ""):
+    Counter("names", "Größe", ["k"]).labels(value).inc()
+Info("build", "b").info({"wer": "Jürgen\\udfff"})
+Enum("mood", "m", states=["süß", "?"]).state("süß")
+"""
+    for worker in (one, other):
+        worker.do("run", code)
+    pages = [worker.do("scrape") for worker in (one, other)]
+    lines = [
+        [line for line in page.splitlines() if line.startswith(("names_total", "build", "mood"))] for page in pages
+    ]
+    assert sorted(lines[0]) == sorted(lines[1])
+    assert len(lines[0]) == 4 + 1 + 2
+    assert [line.rsplit(" ", 1)[1] for line in lines[0] if line.startswith("names_total")] == ["2.0"] * 4

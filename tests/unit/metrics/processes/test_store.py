@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ import pytest
 from tests.peers import Peer
 from tests.processes import forked
 from vitalsign import Counter, Gauge, Histogram, Info
-from vitalsign.metrics.processes import journal, store
+from vitalsign.metrics.processes import cellsfile, journal
+from vitalsign.metrics.processes.directory import CELL
 
 if TYPE_CHECKING:
     from vitalsign.metrics.processes.directory import Directory
@@ -34,7 +36,7 @@ def peer(directory: Directory) -> Peer:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give out again at once what has been given back."""
-    monkeypatch.setattr(store, "_QUARANTINE", 0.0)
+    monkeypatch.setattr(cellsfile, "_QUARANTINE", 0.0)
 
 
 def told(files: ProcessFiles) -> dict[tuple[str, ...], list[float]]:
@@ -73,17 +75,18 @@ def test_file_grows_by_segments_and_old_cells_stay(peer: Peer) -> None:
         for place in range(width):
             view[place] = number
     assert all(list(view) == [number] * width for number, view in enumerate(views))
-    assert len(peer.store._segments) > 3
+    assert len(peer.store._cells._segments) > 3
     files = peer.files()
     (family,) = files.families.values()
     assert [files.numbers(child, width) for child in family.children.values()] == [[n] * width for n in range(600)]
-    assert os.fstat(peer.store._cells_file).st_blocks * 512 >= 600 * width * store.CELL
+    assert os.fstat(peer.store._cells._file.number).st_blocks * 512 >= 600 * width * CELL
 
 
 def test_child_wider_than_a_segment_gets_its_cells(peer: Peer) -> None:
     """A histogram of very many buckets is given as many cells as it needs."""
-    view = peer.store.cells_for(Counter("c", "c", registry=peer.registry), store._SEGMENT + 1)
-    assert list(view) == [0.0] * (store._SEGMENT + 1)
+    width = cellsfile._SEGMENT + 2
+    histogram = Histogram("h", "h", registry=peer.registry, buckets=range(1, width - 1))
+    assert list(peer.store.cells_for(histogram, width)) == [0.0] * width
 
 
 def test_removed_child_is_no_longer_told_and_its_cells_rest(peer: Peer) -> None:
@@ -94,7 +97,7 @@ def test_removed_child_is_no_longer_told_and_its_cells_rest(peer: Peer) -> None:
     counter.remove("a")
     peer.write(counter.labels("b"), 7)
     assert told(peer.files()) == {("b",): [7]}
-    assert [where for _, where in peer.store._free[1]] == [start]
+    assert [where for _, where in peer.store._cells._free[1]] == [start]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -107,8 +110,8 @@ def test_cells_of_a_removed_child_are_zeroed_and_used_again(peer: Peer) -> None:
         del cells
     last = peer.store.cells_for(counter.labels("last"), 1)
     assert list(last) == [0.0]
-    assert len(peer.store._segments) == 1
-    assert os.fstat(peer.store._journal._descriptor).st_size < 2 * journal._MIN_COMPACTION
+    assert len(peer.store._cells._segments) == 1
+    assert os.fstat(peer.store._journal._file.number).st_size < 2 * journal._MIN_COMPACTION
     assert told(peer.files()) == {("last",): [0]}
 
 
@@ -162,6 +165,7 @@ def test_compaction_keeps_everything_that_holds(peer: Peer, monkeypatch: pytest.
     info = Info("i", "i", registry=peer.registry)
     for k in "abc":
         peer.write(counter.labels(k), ord(k))
+    peer.write(counter.labels("c"), 1000)  # by a second thread
     exemplar = counter._family.make_exemplar({"trace": "1"}, 1)
     peer.store.tell_exemplar(counter.labels("a"), 0, exemplar)
     peer.store.forget(counter.labels("b"))
@@ -171,7 +175,7 @@ def test_compaction_keeps_everything_that_holds(peer: Peer, monkeypatch: pytest.
     families = {family.spec.name: list(family.children.values()) for family in files.families.values()}
     assert [(child.labels, files.numbers(child, 1), child.exemplars) for child in families["c"]] == [
         (("a",), [97], {0: exemplar}),
-        (("c",), [99], {}),
+        (("c",), [1099], None),
     ]
     assert families["i"][0].facts == ({"version": "1"}, peer.store._entries[id(info)].facts[1])  # type: ignore[index]
 
@@ -217,15 +221,14 @@ def test_cells_whose_place_could_not_be_told_are_given_to_the_next(peer: Peer, m
     """A journal that fails costs no cells."""
     counter = Counter("c", "c", ["k"], registry=peer.registry)
     peer.write(counter.labels("a"), 1)
-    peer.store.announce(counter.labels("b"))
-    place = peer.store._next
+    place = peer.store._cells._next
     with monkeypatch.context() as broken:
         broken.setattr(peer.store._journal, "append", _refuse)
         for _ in range(5):
             with pytest.raises(OSError, match="No space"):
                 peer.store.cells_for(counter.labels("b"), 1)
     peer.write(counter.labels("b"), 2)
-    assert peer.store._next == place + 1
+    assert peer.store._cells._next == place + 1
     assert told(peer.files()) == {("a",): [1], ("b",): [2]}
 
 
@@ -242,19 +245,18 @@ def test_end_of_a_child_that_could_not_be_told_is_told_later(peer: Peer, monkeyp
         broken.setattr(peer.store._journal, "append", _refuse)
         with pytest.raises(OSError, match="No space"):
             peer.store.announce(counter.labels("b"))
-    assert peer.store._free == {}
+    assert peer.store._cells._free == {}
     peer.write(counter.labels("b"), 2)
     assert told(peer.files()) == {("b",): [2]}
 
 
-def test_cut_off_cells_file_is_an_error_and_no_signal(peer: Peer) -> None:
+def test_cut_off_cells_file_is_an_error_and_no_signal(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that somebody has truncated cannot be mapped further, which is an OSError like a full disk."""
     counter = Counter("c", "c", ["k"], registry=peer.registry)
     peer.write(counter.labels("a"), 1)
-    peer.store._length = 1 << 40
-    peer.store._next = peer.store._length
-    peer.store._cells_file = os.open(os.devnull, os.O_RDWR)
-    with pytest.raises(OSError, match=r".+"):
+    peer.store._cells._next = peer.store._cells._length
+    monkeypatch.setattr(cellsfile, "claim", lambda *_: None)
+    with pytest.raises(OSError, match="cut off"):
         peer.store.cells_for(counter.labels("b"), 1)
 
 
@@ -263,7 +265,7 @@ def test_cells_are_claimed_where_there_is_no_fallocate(peer: Peer, monkeypatch: 
     monkeypatch.delattr(os, "posix_fallocate")
     peer.write(Counter("c", "c", registry=peer.registry), 3)
     assert told(peer.files()) == {(): [3]}
-    assert os.fstat(peer.store._cells_file).st_blocks > 0
+    assert os.fstat(peer.store._cells._file.number).st_blocks > 0
 
 
 @pytest.mark.parametrize("call", ["posix_fallocate", "write"])
@@ -298,6 +300,26 @@ def test_signal_handler_in_the_middle_of_a_first_write(peer: Peer, monkeypatch: 
     assert told(peer.files()) == expected | {(f"h{number}",): [1] for number in range(len(taken))}
 
 
+def test_handler_that_needs_more_room_than_the_one_that_it_interrupts(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the file grows while it is growing, no cells have two owners."""
+    peer.write(Counter("c", "c", registry=peer.registry), 1)
+    file, real = peer.store._cells, os.posix_fallocate
+    width = cellsfile._SEGMENT - 1
+    nested: list[int] = []
+
+    def interrupted(*arguments: Any) -> None:
+        real(*arguments)
+        if not nested:
+            nested.append(0)
+            nested[:] = [file.allocate(width)[0] for _ in range(3)]
+
+    monkeypatch.setattr(os, "posix_fallocate", interrupted)
+    given = sorted([file.allocate(width)[0] for _ in range(5)] + nested)
+    assert all(after - before >= width for before, after in pairwise(given))
+
+
 def test_handler_that_takes_cells_of_the_same_child(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that a handler announces while it is being announced is told once."""
     counter = Counter("c", "c", registry=peer.registry)
@@ -315,6 +337,7 @@ def test_handler_that_takes_cells_of_the_same_child(peer: Peer, monkeypatch: pyt
     files = peer.files()
     family = next(family for family in files.families.values() if family.spec.name == "c")
     assert [files.numbers(child, 1) for child in family.children.values()] == [[3]]
+    assert [len(free) for free in peer.store._cells._free.values()] == [1]  # the cells that were taken in vain
 
 
 def test_forked_child_lets_go_of_files_that_were_closed_behind_its_back(peer: Peer, directory: Directory) -> None:
@@ -329,3 +352,17 @@ def test_forked_child_lets_go_of_files_that_were_closed_behind_its_back(peer: Pe
         return True
 
     assert forked(work)
+
+
+def test_new_life_begins_where_the_lock_was_closed_before_the_first_count(peer: Peer, directory: Directory) -> None:
+    """Label sets that came and went before a process became a daemon are no matter after it."""
+    counter = Counter("c", "c", ["k"], registry=peer.registry)
+    peer.store.announce(counter.labels("gone"))
+    counter.clear()
+    first = peer.store.name
+    os.close(peer.store._lock.number)
+    peer.write(counter.labels("a"), 1)
+    assert peer.store.name != first
+    assert directory.is_alive(peer.store.name)
+    assert not directory.is_alive(first)
+    assert told(peer.files()) == {("a",): [1]}
