@@ -32,7 +32,11 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 OLDEST_PYTHON = (3, 11)
 NOX = "nox>=2025.10.16"
-SERVERS = {"prometheus": "prometheus", "redis-server": "redis-server"}
+SERVERS = {
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "redis-server": "redis-server",
+}
 """The programs that integration tests start, each with the Debian package that brings it."""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LEVELS = {
     0: ["exceptions", "typing", "_clock", "_redact", "_trace"],
-    1: ["metrics", "slo"],
+    1: ["metrics", "slo", "_access"],
     2: ["collectors", "health", "resilience", "logs"],
     3: ["asgi", "wsgi", "_http_*", "exporter", "push", "webhook", "integrations", "testing"],
     4: ["bundle", "status", "demo", "cli", "__main__"],
@@ -30,7 +30,14 @@ LEVELS = {
 ROOT_LEVEL = 1
 """The root re-exports what levels 0 and 1 hold; the others are imported by their own names."""
 
-PEERS = {("slo", "metrics"), ("cli", "bundle"), ("cli", "status"), ("cli", "demo"), ("__main__", "cli")}
+PEERS = {
+    ("slo", "metrics"),
+    ("_access", "metrics"),
+    ("cli", "bundle"),
+    ("cli", "status"),
+    ("cli", "demo"),
+    ("__main__", "cli"),
+}
 """
 Who else may import whom on one level, besides the private modules that a level shares (`_http_*`).
 Level 2 must never stand here: its folders are siblings.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 __all__ = [
     "AddressError",
+    "AlertPayloadError",
     "CollectorBoundError",
     "CollectorError",
     "CollectorOptionError",
     "DuplicateMetricError",
+    "EndpointOptionError",
     "HealthCheckError",
     "HealthError",
     "HealthGroupError",
@@ -127,6 +129,14 @@ class AddressError(VitalsignError, OSError):
         super().__init__(message)
         self.host = host
         self.port = port
+
+
+class EndpointOptionError(VitalsignError, ValueError):
+    """An endpoint was given an option that makes no sense, or that would leave it open to everybody."""
+
+
+class AlertPayloadError(VitalsignError, ValueError):
+    """What came to the alert webhook is no notification of Alertmanager's; the text says where."""
 
 
 class MissingExtraError(VitalsignError, ImportError):
