@@ -34,6 +34,7 @@ OLDEST_PYTHON = (3, 11)
 NOX = "nox>=2025.10.16"
 SERVERS = {
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "prometheus-pushgateway": "prometheus-pushgateway",
     "redis-server": "redis-server",

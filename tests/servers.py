@@ -292,6 +292,79 @@ def scrape_config(targets: Mapping[str, str], interval: str, settings: Mapping[s
     }
 
 
+# -- Alertmanager
+
+
+@dataclass(frozen=True)
+class Alertmanager(Server):
+    """A real Alertmanager with one receiver, which repeats its notifications every few seconds."""
+
+    def fire(self, labels: Mapping[str, str], **more: Any) -> None:
+        """Post an alert, as Prometheus does; `endsAt=` in the past resolves it."""
+        alert = {"labels": dict(labels), **more}
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/alerts", json.dumps([alert]).encode(), {"Content-Type": "application/json"}
+        )
+        with _direct.open(request, timeout=10):
+            pass
+
+    def notifications(self, *, failed: bool = False) -> float:
+        """Return how many notifications it has tried to send to the webhook, or how many of them failed."""
+        name = (
+            "alertmanager_notification_requests_failed_total" if failed else "alertmanager_notification_requests_total"
+        )
+        start = name + '{integration="webhook"}'
+        lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(start)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+class StartAlertmanager(Protocol):
+    """The fixture `start_alertmanager`."""
+
+    def __call__(self, webhook: str, *, token: str = "") -> Alertmanager:
+        """Start an Alertmanager that sends every alert to the URL *webhook*."""
+
+
+@pytest.fixture
+def start_alertmanager(tmp_path: Path) -> Iterator[StartAlertmanager]:
+    """Start Alertmanagers that end with the test."""
+    path = program("prometheus-alertmanager")
+    with contextlib.ExitStack() as stack:
+
+        def start(webhook: str, *, token: str = "") -> Alertmanager:
+            port = free_port()
+            folder = tmp_path / f"alertmanager-{port}"
+            folder.mkdir()
+            config = folder / "alertmanager.yml"
+            config.write_text(json.dumps(alertmanager_config(webhook, token)))  # JSON is YAML
+            command = [
+                path,
+                f"--config.file={config}",
+                f"--storage.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--cluster.listen-address=",
+            ]
+            log = folder / "alertmanager.log"
+            server = stack.enter_context(running(command, port=port, ready="/-/ready", log=log))
+            return Alertmanager(server.url, server.process, server.log)
+
+        yield start
+
+
+def alertmanager_config(webhook: str, token: str) -> dict[str, Any]:
+    """Return the configuration of an Alertmanager that sends all alerts to *webhook*, and repeats them soon."""
+    http_config = {"authorization": {"credentials": token}} if token else {}
+    receiver = {"url": webhook, "send_resolved": True, "http_config": http_config}
+    route = {
+        "receiver": "hook",
+        "group_by": ["alertname"],
+        "group_wait": "100ms",
+        "group_interval": "500ms",
+        "repeat_interval": "500ms",
+    }
+    return {"route": route, "receivers": [{"name": "hook", "webhook_configs": [receiver]}]}
+
+
 @pytest.fixture
 def start_uvicorn(tmp_path: Path) -> Iterator[StartUvicorn]:
     """Start uvicorn servers that end with the test."""

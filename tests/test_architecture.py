@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEVELS = {
-    0: ["exceptions", "typing", "_clock", "_trace"],
+    0: ["exceptions", "typing", "_clock", "_redact", "_trace"],
     1: ["metrics", "slo", "_access"],
     2: ["collectors", "health", "resilience", "logs"],
     3: ["asgi", "wsgi", "_http_*", "exporter", "push", "webhook", "integrations", "testing"],
@@ -59,12 +59,14 @@ LIBRARY_OF = {
     "vitalsign.asgi": "starlette",
     "vitalsign._http_app": "starlette",
     "vitalsign.push._snappy": "cramjam",
+    "vitalsign._http_access_asgi": "starlette",
 }
 """The one further library that a module, and what lies below it, is for."""
 
 LEAVES = {
     "vitalsign.collectors._httpx": "httpx",
     "vitalsign.health._routes": "starlette",
+    "vitalsign.logs.formatter": "pythonjsonlogger",
 }
 """Leaf modules of level 2 with the one library that each is for, loaded only when asked for."""
 

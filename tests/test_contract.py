@@ -262,3 +262,29 @@ class Pool:
 
     async def execute(self, query):
         """Answer any query."""
+
+
+# -- logs
+
+
+def test_logs(capsys):
+    """One call makes JSON lines of everything that is logged, with the ids of where it was logged."""
+    made = promised(
+        """
+        from vitalsign.logs import configure_logging, log_context
+        configure_logging(service="shop")              # JSON lines on stderr, with request_id, job_id, trace_id
+
+        import logging
+        with log_context(request_id="r-1", job_id=7):
+            logging.getLogger("shop").info("order %d placed", 3)
+        """
+    )
+    made.configure_logging("shop").close()
+    line = json.loads(capsys.readouterr().err)
+    assert (line["service"], line["message"], line["request_id"], line["job_id"]) == (
+        "shop",
+        "order 3 placed",
+        "r-1",
+        7,
+    )
+    assert value("log_messages_total", level="INFO", logger="shop") == 1

@@ -1,10 +1,11 @@
 """
-Measure the requests of any ASGI application, and serve its metrics.
+Measure and log the requests of any ASGI application, and serve its metrics.
 
 ```python
-from vitalsign.asgi import MetricsMiddleware, metrics_app
+from vitalsign.asgi import AccessLogMiddleware, MetricsMiddleware, metrics_app
 
 app.add_middleware(MetricsMiddleware)
+app.add_middleware(AccessLogMiddleware)
 app.add_route("/metrics", metrics_app())
 ```
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import REGISTRY
 
 from vitalsign._clock import monotonic
+from vitalsign._http_access_asgi import AccessLogMiddleware
 from vitalsign._http_app import MetricsApp, metrics_app
 from vitalsign._http_metrics import DURATION_BUCKETS, KNOWN_METHODS, OTHER_METHOD, HttpMetrics, Recording
 from vitalsign._http_paths import path_filter
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["MetricsApp", "MetricsMiddleware", "metrics_app"]
+__all__ = ["AccessLogMiddleware", "MetricsApp", "MetricsMiddleware", "metrics_app"]
 
 _WHERE = "asgi.middleware"
 _CLIENT_GONE = 499  # nginx's status for a client that left before it had the whole response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AddressError",
+    "AlertPayloadError",
     "CertificateError",
     "CollectorBoundError",
     "CollectorError",
@@ -15,6 +16,8 @@ __all__ = [
     "HealthGroupError",
     "HealthLoopError",
     "LabelError",
+    "LogError",
+    "LogOptionError",
     "MetricError",
     "MissingExtraError",
     "ProcessesError",
@@ -105,6 +108,14 @@ class CollectorOptionError(CollectorError, ValueError):
     """A collector was given an option that makes no sense."""
 
 
+class LogError(VitalsignError):
+    """Base of the errors about logging."""
+
+
+class LogOptionError(LogError, ValueError):
+    """Logging was configured with an option that makes no sense."""
+
+
 class ProcessesError(VitalsignError, OSError):
     """The directory by which processes share their metrics cannot be used."""
 
@@ -162,6 +173,10 @@ class CertificateError(VitalsignError, OSError):
 
 class EndpointOptionError(VitalsignError, ValueError):
     """An endpoint was given an option that makes no sense, or that would leave it open to everybody."""
+
+
+class AlertPayloadError(VitalsignError, ValueError):
+    """What came to the alert webhook is no notification of Alertmanager's; the text says where."""
 
 
 class MissingExtraError(VitalsignError, ImportError):

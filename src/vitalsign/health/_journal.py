@@ -6,8 +6,8 @@ import logging
 import traceback
 from typing import TYPE_CHECKING
 
+from vitalsign._redact import redact
 from vitalsign.health._check import Status
-from vitalsign.health._redact import redact
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitalsign.health._redact import redact
+from vitalsign._redact import redact
 
 
 @pytest.mark.parametrize(
