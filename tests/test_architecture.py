@@ -51,6 +51,8 @@ TYPES_FROM = {"prometheus_client", "typing_extensions"}
 LIBRARY_OF = {
     "vitalsign.asgi": "starlette",
     "vitalsign._http_app": "starlette",
+    "vitalsign._http_exchange": "starlette",
+    "vitalsign._http_websockets": "starlette",
 }
 """The one further library that a module, and what lies below it, is for."""
 

@@ -217,7 +217,7 @@ class _SharedOut(Cell):
     def _trace_for(self, place: int) -> Mapping[str, str] | None:
         """Return the exemplar of the present trace, on the slow way of a write, if one is wanted at *place*."""
         others = self._others
-        if not traces_may_come() or (others.__class__ is Lookout and not others.wants(place)):
+        if not (self._family.places and traces_may_come()) or (others.__class__ is Lookout and not others.wants(place)):
             return None
         return trace_labels()
 
@@ -227,6 +227,10 @@ class _SharedOut(Cell):
             lookout = lookout or Lookout()  # a child or thread that is new begins with one
             if lookout.note(place, is_found=is_found, places=self._family.places):
                 self._put_in_place(lookout)
+
+    def _bear_no_traces(self) -> None:
+        """Look for no trace in any child of this metric; exemplars that are given stay welcome."""
+        self._family.places = 0
 
     def _all_others(self) -> dict[_Shard, Any] | None:
         others = self._others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,13 @@ from vitalsign.metrics.internal import count_dropped_exemplar
 from vitalsign.metrics.registry import shared_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import CollectorRegistry
 
-__all__ = ["Family"]
+    from vitalsign.metrics.cells import Cell
+
+__all__ = ["ChildCache", "Family"]
 
 _log = logging.getLogger("vitalsign")
 
@@ -38,6 +41,7 @@ class Family:
         "__weakref__",
         "asks",
         "bounds",
+        "caches",
         "children",
         "in_order",
         "is_most_recent",
@@ -71,6 +75,7 @@ class Family:
         self.make_child: Callable[[Family, tuple[str, ...]], Any] = make_child
         self.on_overflow: Callable[[Family], None] = on_overflow
         self.children: dict[tuple[str, ...], Any] = {}
+        self.caches: list[weakref.ref[ChildCache]] = []
         self.bounds: list[float] = list(spec.buckets[:-1])
         self.zero: list[float] = [*[0] * (len(self.bounds) + 1), 0.0]
         self.places: int = {"counter": 1, "histogram": len(spec.buckets)}.get(spec.kind, 0)  # for an exemplar each
@@ -123,6 +128,7 @@ class Family:
             child = self.children.pop(key, None)
             if child is not None:
                 child._withdraw()
+                self._empty_caches()
 
     def remove_matching(self, labels: Mapping[str, object]) -> None:
         """
@@ -140,6 +146,7 @@ class Family:
         with LOCK:
             for key in [key for key in self.children if all(key[place] == text for place, text in wanted)]:
                 self.children.pop(key)._withdraw()
+            self._empty_caches()
 
     def clear(self) -> None:
         """Forget every label set."""
@@ -147,6 +154,7 @@ class Family:
             removed, self.children = self.children, {}
             for child in removed.values():
                 child._withdraw()
+            self._empty_caches()
 
     def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar | None:
         """
@@ -159,6 +167,10 @@ class Family:
             count_dropped_exemplar(self, labels, reason)
             return None
         return Exemplar({classic_label(name): encodable(text) for name, text in labels.items()}, value, time.time())
+
+    def _empty_caches(self) -> None:
+        for cache in [cache for ref in self.caches if (cache := ref()) is not None]:
+            cache.forget()
 
     def _is_full(self) -> bool:
         room = self.max_series + ((OVERFLOW,) * len(self.spec.labels) in self.children)
@@ -189,6 +201,37 @@ class Family:
         if len(values) != len(names):
             raise LabelError(f"Incorrect label count: {len(values)} values {values!r} for {self.spec}.")
         return values
+
+
+class ChildCache(dict[Any, Any]):
+    """
+    What was looked up among the children of some metrics; it is empty again when any of these is removed.
+
+    So whoever writes through it need not ask at each write whether the child is still on the page.
+    """
+
+    __slots__ = ("__weakref__", "age")
+
+    age: int  # how often it has been emptied
+
+    def __init__(self, metrics: Iterable[Cell]) -> None:
+        self.age = 0
+        with LOCK:
+            for metric in metrics:
+                family = metric._family
+                family.caches = [*(ref for ref in family.caches if ref() is not None), weakref.ref(self)]
+
+    def keep(self, key: object, value: object, age: int) -> None:
+        """Keep what was looked up since the cache had this *age*, unless something has been removed meanwhile."""
+        with LOCK:
+            if age == self.age:
+                self[key] = value
+
+    def forget(self) -> None:
+        """Forget everything."""
+        with LOCK:
+            self.age += 1
+            self.clear()
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[Any, ...]]:
