@@ -245,8 +245,8 @@ class Prometheus(Server):
 class StartPrometheus(Protocol):
     """The fixture `start_prometheus`."""
 
-    def __call__(self, targets: Mapping[str, str], *, interval: str = "1s") -> Prometheus:
-        """Start a Prometheus that scrapes *targets*: address ("127.0.0.1:8000") by job name."""
+    def __call__(self, targets: Mapping[str, str], *options: str, interval: str = "1s") -> Prometheus:
+        """Start a Prometheus, with *options*, that scrapes *targets*: address ("127.0.0.1:8000") by job name."""
 
 
 class StartUvicorn(Protocol):
@@ -262,7 +262,7 @@ def start_prometheus(tmp_path: Path) -> Iterator[StartPrometheus]:
     path = program("prometheus")
     with contextlib.ExitStack() as stack:
 
-        def start(targets: Mapping[str, str], *, interval: str = "1s") -> Prometheus:
+        def start(targets: Mapping[str, str], *options: str, interval: str = "1s") -> Prometheus:
             port = free_port()
             folder = tmp_path / f"prometheus-{port}"
             folder.mkdir()
@@ -273,6 +273,7 @@ def start_prometheus(tmp_path: Path) -> Iterator[StartPrometheus]:
                 f"--config.file={config}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
+                *options,
             ]
             server = stack.enter_context(running(command, port=port, ready="/-/ready", log=folder / "prometheus.log"))
             return Prometheus(server.url, server.process, server.log)

@@ -56,7 +56,7 @@ def test_import_loads_no_library(effects):
 def test_import_loads_no_upper_level(effects):
     """Importing vitalsign loads the engine only, none of the levels that stand on it."""
     parts = {name.split(".")[1] for name in effects["modules"] if name.startswith("vitalsign.")}
-    assert parts <= {"_clock", "exceptions", "metrics", "slo", "typing"}
+    assert parts <= {"_clock", "_trace", "exceptions", "metrics", "slo", "typing"}
 
 
 def test_import_loads_no_event_loop(effects):

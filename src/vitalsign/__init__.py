@@ -18,6 +18,9 @@ from vitalsign.metrics import (
     track_inprogress,
     track_time,
 )
+from vitalsign.metrics.listing import catalogue
+from vitalsign.metrics.removing import unregister
+from vitalsign.metrics.scope import Scope
 
 __all__ = [
     "Counter",
@@ -25,7 +28,9 @@ __all__ = [
     "Gauge",
     "Histogram",
     "Info",
+    "Scope",
     "Summary",
+    "catalogue",
     "configure",
     "count_calls",
     "count_errors",
@@ -34,4 +39,5 @@ __all__ = [
     "timer",
     "track_inprogress",
     "track_time",
+    "unregister",
 ]

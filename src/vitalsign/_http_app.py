@@ -62,6 +62,7 @@ class MetricsApp:
     def _forget(self) -> None:
         # In a forked child nobody renders what its parent was asked for.
         self._lock = threading.Lock()
+        self._worker = _Worker()
         self._waiting.clear()
 
     @overload

@@ -9,7 +9,7 @@ from vitalsign._http_routes import UNMATCHED
 from vitalsign._http_websockets import WebSocketMetrics
 from vitalsign.exceptions import DuplicateMetricError, MetricError
 from vitalsign.metrics import Counter, Gauge, Histogram
-from vitalsign.metrics.family import ChildCache
+from vitalsign.metrics.caching import ChildCache
 from vitalsign.metrics.instruments import OWN_MAX_SERIES
 
 if TYPE_CHECKING:

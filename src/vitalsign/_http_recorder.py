@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign._http_metrics import KNOWN_METHODS
 from vitalsign._http_routes import UNMATCHED
-from vitalsign.metrics.family import ChildCache
+from vitalsign.metrics.caching import ChildCache
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:

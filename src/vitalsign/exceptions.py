@@ -16,6 +16,7 @@ __all__ = [
     "MetricError",
     "MissingExtraError",
     "ProcessesError",
+    "UnknownMetricError",
     "VitalsignError",
 ]
 
@@ -41,6 +42,19 @@ class DuplicateMetricError(MetricError):
         super().__init__(message)
         self.name = name
         self.existing = existing
+
+
+class UnknownMetricError(MetricError, LookupError):
+    """
+    A metric was to be taken off a registry that does not hold it.
+
+    Attributes:
+        name: The metric's name.
+    """
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class LabelError(MetricError):

@@ -1,5 +1,5 @@
 """
-What tests need: a registry of their own, the values on it, and a contract for collectors.
+What tests need: a registry of their own or an emptied one, the values on it, and a contract for collectors.
 
 ```python
 class TestTenants(CollectorContract):
@@ -20,6 +20,7 @@ from vitalsign.collectors import Collector, SampledCollector
 from vitalsign.exceptions import CollectorBoundError
 from vitalsign.metrics import generate_latest
 from vitalsign.metrics.base import OWN_MAX_SERIES
+from vitalsign.metrics.isolation import isolated
 from vitalsign.metrics.registry import collectors_of
 from vitalsign.typing import AsyncCollector
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from prometheus_client.samples import Sample
 
-__all__ = ["CollectorContract", "fresh_registry", "metric_problems", "sample_value"]
+__all__ = ["CollectorContract", "fresh_registry", "isolated", "metric_problems", "sample_value"]
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*").fullmatch
 _RESERVED_SUFFIXES = ("_total", "_count", "_sum", "_bucket", "_info", "_created")

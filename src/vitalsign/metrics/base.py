@@ -13,6 +13,7 @@ from vitalsign.metrics.family import Family
 from vitalsign.metrics.internal import count_overflow
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry, declare
 from vitalsign.metrics.samples import LazyMetric
+from vitalsign.metrics.scope import Scope, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,11 +69,11 @@ class Instrument(Cell):
 
     @property
     def _labelnames(self) -> tuple[str, ...]:
-        return self._family.spec.labels
+        return self._family.takes
 
     @property
     def _metrics(self) -> dict[tuple[str, ...], Self]:
-        return dict(self._family.children)
+        return dict(self._family.shown())
 
     def labels(self, *labelvalues: object, **labelkwargs: object) -> Self:
         """
@@ -90,7 +91,7 @@ class Instrument(Cell):
             try:
                 if not labelkwargs:
                     return family.children[labelvalues]  # type: ignore[index, no-any-return]  # a miss raises
-                if not labelvalues and len(labelkwargs) == len(family.spec.labels):
+                if not labelvalues and len(labelkwargs) == len(family.takes):
                     return family.children[family.in_order(labelkwargs)]  # type: ignore[no-any-return]
             except (KeyError, TypeError):
                 pass
@@ -123,8 +124,9 @@ class Instrument(Cell):
         self._family.remove_matching(labels)
 
     def clear(self) -> None:
-        """Remove all label sets."""
-        self._family.clear()
+        """Remove all label sets; a child has none."""
+        if self._labelvalues is None:
+            self._family.clear()
 
     def describe(self) -> Iterable[Metric]:
         """Return the metric without samples: what registering needs to know."""
@@ -137,7 +139,7 @@ class Instrument(Cell):
 
     def _children(self) -> list[Self]:
         """Return all that has label values: the children, or the metric itself if it needs none."""
-        return list(self._family.children.values()) if self._labelvalues is None else [self]
+        return list(self._family.shown().values()) if self._labelvalues is None else [self]
 
     @classmethod
     def _declare(
@@ -166,6 +168,13 @@ class Instrument(Cell):
             states=tuple(map(encodable, states)),
             mode=mode,
         )
+        return cls._find_or_make(spec, registry, max_series)
+
+    @classmethod
+    def _find_or_make(cls, spec: MetricSpec, registry: CollectorRegistry | None, max_series: int) -> Self:
+        if isinstance(registry, Scope):
+            part: Self = narrowed(cls._find_or_make(registry.widened(spec), registry.base, max_series), registry.values)
+            return part
 
         def make() -> Any:
             family = Family(spec, registry, max_series, make_child=cls._child, on_overflow=count_overflow)
@@ -201,11 +210,16 @@ class Instrument(Cell):
                 f"{self!r} cannot be pickled: it is not on the default registry, so the process that unpickles it "
                 "could not find it again. Import it there by name instead."
             )
-        return (_restore, (type(self), self.spec, self._family.max_series, self._labelvalues))
+        constant = getattr(self._family, "constant", ())
+        return (_restore, (type(self), self.spec, self._family.max_series, self._labelvalues, constant))
 
 
 def _restore(
-    cls: type[Instrument], spec: MetricSpec, max_series: int, labelvalues: tuple[str, ...] | None
+    cls: type[Instrument],
+    spec: MetricSpec,
+    max_series: int,
+    labelvalues: tuple[str, ...] | None,
+    constant: tuple[str, ...],
 ) -> Instrument:
     """Find the instrument again, or declare it, in the process that unpickles it."""
     extra: dict[str, Any] = {}
@@ -217,4 +231,5 @@ def _restore(
         extra["multiprocess_mode"] = spec.mode
     make: Any = cls
     instrument: Instrument = make(spec.name, spec.help, spec.labels, unit=spec.unit, max_series=max_series, **extra)
-    return instrument.labels(*labelvalues) if labelvalues else instrument
+    part: Instrument = narrowed(instrument, constant)
+    return part.labels(*labelvalues) if labelvalues else part

@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_BUCKETS",
     "OVERFLOW",
+    "RESERVED_LABELS",
     "Kind",
     "MetricSpec",
     "bucket_bounds",
     "check_legacy",
+    "class_name",
     "classic_label",
     "encodable",
     "full_name",
     "is_classic_label",
     "label_names",
+    "series_names",
+    "spec_of",
 ]
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "info", "stateset"]
@@ -34,18 +38,19 @@ Kind = Literal["counter", "gauge", "histogram", "summary", "info", "stateset"]
 OVERFLOW = "__overflow__"
 """Value of every label of the one series that takes what is past a metric's `max_series`."""
 
+RESERVED_LABELS: dict[str, str] = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
+"""By kind, the label that tells the series of one label set apart."""
+
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, inf)
 """Seconds; the bounds of prometheus_client's histograms."""
 
-_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+_SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("_total", "_created"),
-    "gauge": (),
     "histogram": ("_bucket", "_sum", "_count", "_created"),
     "summary": ("_sum", "_count", "_created"),
+    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
     "info": ("_info",),
-    "stateset": (),
 }
-_RESERVED: dict[Kind, str] = {"histogram": "le", "summary": "quantile"}
 _CLASSIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*").fullmatch
 _CLASSIC_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*").fullmatch
 _NOT_IN_LABEL = re.compile(r"\A[0-9]|[^a-zA-Z0-9_]").sub
@@ -79,7 +84,7 @@ class MetricSpec:
     @property
     def series(self) -> tuple[str, ...]:
         """Every name that the metric takes on a page."""
-        return (self.name, *(self.name + suffix for suffix in _SUFFIXES[self.kind]))
+        return series_names(self.name, self.kind)
 
     @property
     def is_classic(self) -> bool:
@@ -102,6 +107,26 @@ class MetricSpec:
         if self.states:
             shape.append(f"states {self.states}")
         return f"{self.name} ({', '.join(shape)})"
+
+
+def series_names(name: str, kind: str) -> tuple[str, ...]:
+    """Return every name that a metric of this kind takes on a page."""
+    return (name, *(name + suffix for suffix in _SUFFIXES.get(kind, ())))
+
+
+def class_name(thing: object) -> str:
+    """Return the class of *thing*, with its module."""
+    kind = type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def spec_of(collector: object) -> MetricSpec | None:
+    """Return the description that a collector of ours has; None for a foreign one, which may have another `spec`."""
+    try:
+        spec = getattr(collector, "spec", None)
+    except Exception:  # noqa: BLE001  # a property of the host's
+        return None
+    return spec if isinstance(spec, MetricSpec) else None
 
 
 def is_classic_label(name: str) -> bool:
@@ -175,7 +200,7 @@ def label_names(kind: Kind, metric: str, names: Iterable[str]) -> tuple[str, ...
         if not isinstance(label, str) or not label or encodable(label) != label:
             raise MetricError(f"{label!r} of metric {metric!r} is no label name. Give a non-empty string.")
         check_legacy(f"Label name of {kind} {metric!r}:", label)
-        if label.startswith("__") or label == _RESERVED.get(kind) or (kind == "stateset" and label == metric):
+        if label.startswith("__") or label == RESERVED_LABELS.get(kind) or (kind == "stateset" and label == metric):
             raise MetricError(f"Label name {label!r} of {kind} {metric!r} is reserved. Choose another.")
     if len(set(labels)) != len(labels):
         raise MetricError(f"Label names of metric {metric!r} are not distinct: {', '.join(labels)}.")

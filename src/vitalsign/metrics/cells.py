@@ -2,17 +2,12 @@
 Where numbers live: the only module that knows how they are stored.
 
 Every number is a cell and every cell has one writer. A child (one label set of one metric) keeps the cells of the
-thread that wrote it first in its own slots, those of further threads in a table by shard. A shard is a thread's
-right to write; it outlives its thread: when a thread ends, its shard goes to a pool and the next new thread adopts
-it, with what was counted under it. So there are as many shards as threads ever ran at once, an increment takes no
+thread that wrote it first in its own slots, those of further threads in a table by shard. So an increment takes no
 lock and loses nothing, and all cells of a child go when the child goes.
 """
 
 from __future__ import annotations
 
-import _thread
-import os
-import sys
 import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
@@ -20,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vitalsign.exceptions import MetricError
 from vitalsign.metrics.exemplars import Lookout, trace_labels, traces_may_come
 from vitalsign.metrics.internal import internal_error_later
+from vitalsign.metrics.shards import LOCK, Shard, ThreadLocal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,63 +25,13 @@ if TYPE_CHECKING:
     from vitalsign.metrics.family import Family
     from vitalsign.metrics.storage import Cells, Storage
 
-__all__ = ["LOCK", "Cell", "CounterCell", "DistributionCell", "use_storage"]
+__all__ = ["Cell", "CounterCell", "DistributionCell", "use_storage"]
 
-
-def _unpatched(name: str) -> Any:
-    """Return the interpreter's own *name* of `_thread`, also where gevent has put a greenlet's in its place."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey.get_original("_thread", name) if monkey else getattr(_thread, name)
-
-
-LOCK = _unpatched("RLock")()
-"""
-Guards what is rare: new children, first writes, gauges.
-
-Re-entrant, because a signal handler may count while the main thread holds it. Nothing that blocks runs under it.
-"""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
-
-
-class _Shard:
-    """A right to write cells, in one storage (None: in this process alone); otherwise an identity and no more."""
-
-    __slots__ = ("storage",)
-
-    def __init__(self, storage: Storage | None) -> None:
-        self.storage = storage
-
-
-class _Holder:
-    """Hold a shard for one thread, and give it back when the thread's locals go."""
-
-    __slots__ = ("pool", "shard")
-
-    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
-        self.pool = pool
-        try:
-            self.shard = pool.pop()
-        except IndexError:
-            self.shard = _Shard(storage)
-
-    def __del__(self) -> None:
-        self.pool.append(self.shard)
-
-
-class _ThreadLocal(_unpatched("_local")):  # type: ignore[misc]  # the class is looked up at run time
-    """Give each operating-system thread its shard at its first use."""
-
-    shard: _Shard
-
-    def __init__(self, pool: list[_Shard], storage: Storage | None) -> None:
-        self.holder = _Holder(pool, storage)
-        self.shard = self.holder.shard
+_SUMMARY_CELLS = 2
 
 
 _storage: Storage | None = None
-_thread_local = _ThreadLocal([], None)
+_thread_local = ThreadLocal([], None)
 
 
 def use_storage(storage: Storage | None) -> None:
@@ -98,7 +44,7 @@ def use_storage(storage: Storage | None) -> None:
     global _storage, _thread_local  # looked up at each write; an attribute would cost there
     with LOCK:
         _storage = storage
-        _thread_local = _ThreadLocal([], storage)
+        _thread_local = ThreadLocal([], storage)
         if storage is not None:
             # Set on the class: so counters pay for this possibility only where many processes share them.
             CounterCell.inc = CounterCell._inc_shared  # type: ignore[method-assign]
@@ -150,10 +96,13 @@ class Cell:
             with LOCK:
                 self._tell(storage.forget)
 
-    def _is_of_other_storage(self, shards: Iterable[_Shard]) -> bool:
+    def _is_of_other_storage(self, shards: Iterable[Shard]) -> bool:
         """Tell whether what was counted is shared, and by the process from which this one was forked."""
         storage = self._storage()
-        return storage is not None and next(iter(shards)).storage is not storage
+        if storage is None:
+            return False
+        first, *_ = shards  # in one step: another thread, or a signal handler, may add to them meanwhile
+        return first.storage is not storage
 
     def _tell(self, tell: Callable[..., None], *what: object) -> None:
         """Tell the other processes; that they do not get to know must not keep this one from going on."""
@@ -190,8 +139,8 @@ class _SharedOut(Cell):
 
     __slots__ = ("_others", "_owner")
 
-    _owner: Any  # a _Shard, or None; or a Lookout
-    _others: Any  # a dict from _Shard, or None; or a Lookout
+    _owner: Any  # a Shard, or None; or a Lookout
+    _others: Any  # a dict from Shard, or None; or a Lookout
 
     def _look_out(self) -> None:
         if LOCK._is_owned():
@@ -217,22 +166,23 @@ class _SharedOut(Cell):
     def _trace_for(self, place: int) -> Mapping[str, str] | None:
         """Return the exemplar of the present trace, on the slow way of a write, if one is wanted at *place*."""
         others = self._others
-        if not (self._family.places and traces_may_come()) or (others.__class__ is Lookout and not others.wants(place)):
-            return None
-        return trace_labels()
+        is_new = others.__class__ is not Lookout
+        is_wanted = (self._family.places and traces_may_come()) if is_new else others.wants(place)
+        return trace_labels() if is_wanted else None
 
     def _go_on_looking(self, lookout: Lookout | None, place: int, *, is_found: bool) -> None:
         """Let the next writes look for a trace too, after the slow way of a write, unless it has been long enough."""
-        if self._family.places and traces_may_come():
-            lookout = lookout or Lookout()  # a child or thread that is new begins with one
-            if lookout.note(place, is_found=is_found, places=self._family.places):
-                self._put_in_place(lookout)
+        places = self._family.places
+        if lookout is None and places and traces_may_come():
+            lookout = Lookout()  # a child or thread that is new begins with one
+        if lookout is not None and lookout.note(place, is_found=is_found, places=places):
+            self._put_in_place(lookout)
 
     def _bear_no_traces(self) -> None:
         """Look for no trace in any child of this metric; exemplars that are given stay welcome."""
         self._family.places = 0
 
-    def _all_others(self) -> dict[_Shard, Any] | None:
+    def _all_others(self) -> dict[Shard, Any] | None:
         others = self._others
         return others.others if others.__class__ is Lookout else others  # type: ignore[no-any-return]  # as above
 
@@ -327,9 +277,11 @@ class CounterCell(_SharedOut):
                 self._go_on_looking(lookout, 0, is_found=bool(exemplar))
         return exemplar
 
-    def _keep_cell(self, shard: _Shard, cell: Any) -> None:
+    def _keep_cell(self, shard: Shard, cell: Any) -> None:
         """Keep a cell, unless a signal handler has come first; what a parent process had is left to it."""
-        if self._others is None or self._is_of_other_storage(self._others):
+        others = self._others
+        is_stale = others is None or self._is_of_other_storage(others)
+        if is_stale and self._others is others:
             self._others = {shard: cell}  # never empty: its first shard tells whose it is
         else:
             self._others.setdefault(shard, cell)
@@ -339,7 +291,7 @@ class CounterCell(_SharedOut):
         self._owner, self._number = None, 0.0
         cells = self._take_cells(storage, 1)
         cells[0] = value
-        self._others = {_Shard(storage): cells}
+        self._others = {Shard(storage): cells}
         if self._exemplar is not None:
             self._tell(storage.tell_exemplar, 0, self._exemplar)
 
@@ -385,8 +337,9 @@ class DistributionCell(_SharedOut):
     """
     Observations: how many fell below each bound, and their sum.
 
-    The cells of one thread are a list: one count for each bucket, the last of them for +Inf, then the sum.
-    A summary is a distribution whose only bucket is +Inf.
+    The cells of one thread are a list: the sum, then one count for each bucket, the last of them for +Inf.
+    A summary is a distribution whose only bucket is +Inf. The bounds have -Inf before them, so that a bucket's place
+    among the cells is what bisection finds, and nothing is found for NaN.
     """
 
     __slots__ = ("_bounds", "_cells", "_created", "_exemplars")
@@ -423,18 +376,24 @@ class DistributionCell(_SharedOut):
                 cells = self._others[shard]  # None, or a lookout, is the miss that the except is for
             except (KeyError, TypeError):
                 cells, exemplar = self._first_write(amount, exemplar)
-        cells[-1] += amount
-        if (
-            amount == amount or not self._bounds
-        ):  # NaN alone differs from itself: in no bucket, but in a summary's count
-            cells[bisect_left(self._bounds, amount)] += 1
+        cells[0] += amount
+        place = bisect_left(self._bounds, amount)
+        if place:
+            cells[place] += 1
+        else:
+            self._count_unordered(cells, amount)
         if exemplar:
             self._keep_exemplar(exemplar, amount)
+
+    def _count_unordered(self, cells: Cells, amount: float) -> None:
+        """Count -Inf, in the first bucket, or NaN, in a summary's count alone."""
+        if amount == amount or len(cells) == _SUMMARY_CELLS:
+            cells[1] += 1
 
     def _first_write(self, amount: float, exemplar: Mapping[str, str] | None) -> tuple[Cells, Mapping[str, str] | None]:
         """Return the cells to write to, by whatever way they are found, and the exemplar to keep."""
         self._check_writable()
-        place = bisect_left(self._bounds, amount)
+        place = self._bucket_of(amount)
         exemplar = exemplar or self._trace_for(place)
         is_nested = LOCK._is_owned()
         with LOCK:
@@ -444,7 +403,7 @@ class DistributionCell(_SharedOut):
                 self._go_on_looking(lookout, place, is_found=bool(exemplar))
         return cells, exemplar
 
-    def _cells_of(self, shard: _Shard) -> Cells:
+    def _cells_of(self, shard: Shard) -> Cells:
         if self._owner is shard:
             return self._cells
         if self._others is not None and shard in self._others:
@@ -465,11 +424,11 @@ class DistributionCell(_SharedOut):
         return cells
 
     def _move_to(self, storage: Storage) -> None:
-        counts = self._added_up()
-        self._cells = self._take_cells(storage, len(counts))
-        for place, count in enumerate(counts):
-            self._cells[place] = count
-        self._owner, self._others = _Shard(storage), None
+        numbers = self._added_up()
+        self._cells = self._take_cells(storage, len(numbers))
+        for place, number in enumerate(numbers):
+            self._cells[place] = number
+        self._owner, self._others = Shard(storage), None
         for place, exemplar in (self._exemplars or {}).items():
             self._tell(storage.tell_exemplar, place, exemplar)
 
@@ -477,18 +436,22 @@ class DistributionCell(_SharedOut):
         made = self._family.make_exemplar(exemplar, amount)
         if made is None or amount != amount:
             return
-        place = bisect_left(self._bounds, amount)
+        place = self._bucket_of(amount)
         with LOCK:
             self._exemplars = {**(self._exemplars or {}), place: made}
             storage = self._storage()
             if storage is not None:
                 self._tell(storage.tell_exemplar, place, made)
 
+    def _bucket_of(self, amount: float) -> int:
+        """Return the number of the bucket of *amount*, from 0."""
+        return max(bisect_left(self._bounds, amount) - 1, 0)
+
     def _held_exemplars(self) -> Mapping[int, Exemplar] | None:
         return self._exemplars
 
     def _read(self) -> list[float]:
-        """Return the counts of the buckets, not cumulated, then the sum."""
+        """Return the sum, then the counts of the buckets, not cumulated."""
         owner = self._owner
         if owner is None or self._is_of_other_storage([owner]):
             return self._family.zero.copy()

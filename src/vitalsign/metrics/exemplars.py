@@ -17,9 +17,10 @@ Refusal = Literal["not_text", "label_name", "too_long"]
 
 _CHARACTERS = 128  # OpenMetrics 1.0, "Exemplars": of names and values together, in code points
 _WRITES_UNTRACED = 5
-_WRITES = 100
+_WRITES = 20
 
 _is_allowed = True
+_is_reporting = False
 _writes = _WRITES_UNTRACED
 
 
@@ -58,12 +59,22 @@ def trace_labels() -> dict[str, str] | None:
     try:
         trace = current_trace()
     except Exception as error:  # noqa: BLE001  # OpenTelemetry's context can be any that the host has plugged in
-        internal_error("exemplars", error)
+        _report(error)
         return None
     if trace is None or not trace.is_sampled:
         return None
     _writes = _WRITES
     return {"trace_id": trace.trace_id, "span_id": trace.span_id}
+
+
+def _report(error: Exception) -> None:
+    global _is_reporting  # as above: reporting counts, and what counts looks for a trace
+    if not _is_reporting:
+        _is_reporting = True
+        try:
+            internal_error("exemplars", error)
+        finally:
+            _is_reporting = False
 
 
 class Lookout:

@@ -18,10 +18,10 @@ from vitalsign.metrics import text as _text
 from vitalsign.metrics.base import Instrument
 from vitalsign.metrics.catalogue import is_classic_label
 from vitalsign.metrics.exemplars import traces_may_come
-from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.internal import collecting, internal_error
 from vitalsign.metrics.openmetrics import END
 from vitalsign.metrics.patience import ask
-from vitalsign.metrics.registry import REGISTRY, collectors_of, holding
+from vitalsign.metrics.registry import REGISTRY, collectors_of, holding, target_info_of
 from vitalsign.metrics.samples import LazyMetric, settled
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ def render(
         try:
             metrics = _collect(source, until)
         except Exception as error:  # noqa: BLE001  # a broken collector must not take the page with it
-            internal_error("collect", error)
+            internal_error(collecting(_asked(source)), error)
             continue
         for metric in metrics:
             try:
                 yield from write(metric)
             except Exception as error:  # noqa: BLE001
-                internal_error("render", error)
+                internal_error(f"render of {metric.name}", error)
     if openmetrics:
         yield END
 
@@ -126,7 +126,7 @@ def _sources(registry: Any, until: float | None, names: set[str] | None = None) 
         return [registry.collect]
     if names is not None:
         collectors = holding(registry, collectors, names)
-    info = registry.get_target_info()
+    info = target_info_of(registry)
     head = [lambda: [_target_info(info)]] if info else []
     return [*head, *processes.sources(registry, collectors, until)]
 
@@ -143,10 +143,15 @@ def _restricted(source: Callable[[], Iterable[Metric]], names: set[str]) -> Call
 
 def _collect(source: Callable[[], Iterable[Metric]], until: float | None) -> list[Metric]:
     """Ask one collector. Ours answer at once, unless they ask functions of the host's."""
-    collector = getattr(source, "__self__", None)
+    collector = _asked(source)
     if until is None or collector is None or (isinstance(collector, Instrument) and not collector._family.asks):
         return list(source())
     return ask(collector, lambda: list(map(settled, source())), until)
+
+
+def _asked(source: Callable[[], Iterable[Metric]]) -> object:
+    """Return the collector that *source* asks; for a plain function None."""
+    return getattr(source, "__self__", None)
 
 
 def _target_info(labels: dict[str, str]) -> Metric:

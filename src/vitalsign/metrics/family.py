@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import logging
 import time
-import weakref
+from math import inf
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client.samples import Exemplar
 
 from vitalsign.exceptions import LabelError, MetricError
 from vitalsign.metrics.catalogue import OVERFLOW, MetricSpec, classic_label, encodable
-from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.exemplars import refusal
 from vitalsign.metrics.internal import count_dropped_exemplar
 from vitalsign.metrics.registry import shared_name
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import CollectorRegistry
 
-    from vitalsign.metrics.cells import Cell
+    from vitalsign.metrics.caching import ChildCache
 
-__all__ = ["ChildCache", "Family"]
+__all__ = ["Family", "picker"]
 
 _log = logging.getLogger("vitalsign")
+
+
+class Aside(Protocol):
+    """A child that is not shown until it is written again."""
+
+    def child(self) -> Any:
+        """Return the child; None if nobody holds it any more."""
+
+    def is_written(self) -> bool:
+        """Tell whether it has been written since."""
 
 
 class Family:
@@ -34,11 +45,13 @@ class Family:
     Hold what all label sets of one metric share.
 
     `children` maps tuples of exact strings to children: a lookup by any other type can then never hit by accident
-    ((True,) equals (1,) to a dict). Reading it takes no lock; writing it does.
+    ((True,) equals (1,) to a dict). Reading it takes no lock; writing it does. What is to be seen is in `shown()`: also
+    children that were laid `aside` (see `vitalsign.metrics.isolation`) and have been written since.
     """
 
     __slots__ = (
         "__weakref__",
+        "aside",
         "asks",
         "bounds",
         "caches",
@@ -53,6 +66,8 @@ class Family:
         "registry",
         "registry_name",
         "spec",
+        "takes",
+        "views",
         "warned",
         "zero",
     )
@@ -63,7 +78,7 @@ class Family:
         registry: CollectorRegistry | None,
         max_series: int,
         *,
-        make_child: Callable[[Family, tuple[str, ...]], Any],
+        make_child: Callable[[Family, tuple[str, ...] | None], Any],
         on_overflow: Callable[[Family], None],
     ) -> None:
         if max_series < 1:
@@ -72,14 +87,17 @@ class Family:
         self.registry: CollectorRegistry | None = registry
         self.registry_name: str | None = shared_name(registry)
         self.max_series: int = max_series
-        self.make_child: Callable[[Family, tuple[str, ...]], Any] = make_child
+        self.make_child: Callable[[Family, tuple[str, ...] | None], Any] = make_child
         self.on_overflow: Callable[[Family], None] = on_overflow
         self.children: dict[tuple[str, ...], Any] = {}
         self.caches: list[weakref.ref[ChildCache]] = []
-        self.bounds: list[float] = list(spec.buckets[:-1])
-        self.zero: list[float] = [*[0] * (len(self.bounds) + 1), 0.0]
+        self.aside: dict[tuple[str, ...], Aside] = {}
+        self.views: dict[tuple[str, ...], Any] = {}
+        self.bounds: list[float] = [-inf, *spec.buckets[:-1]]
+        self.zero: list[float] = [0.0, *[0] * len(self.bounds)]
         self.places: int = {"counter": 1, "histogram": len(spec.buckets)}.get(spec.kind, 0)  # for an exemplar each
-        self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = _picker(spec.labels)
+        self.takes: tuple[str, ...] = spec.labels
+        self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = picker(spec.labels)
         self.is_most_recent: bool = spec.mode.endswith("mostrecent")
         self.plan: Any = None
         self.asks: bool = False  # whether values come from functions of the host's
@@ -108,13 +126,28 @@ class Family:
                 key = (OVERFLOW,) * len(key)
             child = self.children.get(key)
             if child is None:
-                made = self.make_child(self, key)
+                aside = self.aside.pop(key, None)
+                made = (aside and aside.child()) or self.make_child(self, key)
                 child = self.children.setdefault(key, made)  # a signal handler may have come first
                 if child is made:
                     child._announce()
         if overflowed:
             self._report_overflow()
         return child
+
+    def shown(self) -> dict[tuple[str, ...], Any]:
+        """Return the children that are to be seen."""
+        if self.aside:
+            with LOCK:
+                for key, aside in list(self.aside.items()):
+                    child = aside.child()
+                    if child is None:
+                        del self.aside[key]
+                    elif aside.is_written():
+                        del self.aside[key]
+                        self.children[key] = child
+                        child._announce()
+        return self.children
 
     def remove(self, values: tuple[object, ...]) -> None:
         """
@@ -125,10 +158,11 @@ class Family:
         """
         key = tuple(map(_as_text, self._checked(values, {})))
         with LOCK:
+            self.aside.pop(key, None)
             child = self.children.pop(key, None)
             if child is not None:
                 child._withdraw()
-                self._empty_caches()
+            self.forget_views()
 
     def remove_matching(self, labels: Mapping[str, object]) -> None:
         """
@@ -141,20 +175,26 @@ class Family:
         if unknown or not self.spec.labels:
             raise LabelError(f"Unknown label names {unknown} of {self.spec}. It has no such labels.")
         wanted = [(self.spec.labels.index(name), _as_text(value)) for name, value in labels.items()]
-        if not wanted:
-            return
-        with LOCK:
-            for key in [key for key in self.children if all(key[place] == text for place, text in wanted)]:
-                self.children.pop(key)._withdraw()
-            self._empty_caches()
+        if wanted:
+            self._drop(lambda key: all(key[place] == text for place, text in wanted))
 
     def clear(self) -> None:
         """Forget every label set."""
+        self._drop(lambda _key: True)
+
+    def forget_views(self) -> None:
+        """Let views and caches look up anew what they remember of `children`; under the lock."""
+        for cache in [cache for reference in self.caches if (cache := reference()) is not None]:
+            cache.forget()
+        for view in self.views.values():
+            view._family.children = {}
+
+    def retire(self, children: Iterable[Any]) -> None:
+        """Tell the other processes that none of *children* is shown any more, nor what is counted from now on."""
         with LOCK:
-            removed, self.children = self.children, {}
-            for child in removed.values():
+            for child in children:
                 child._withdraw()
-            self._empty_caches()
+            self.registry_name = None
 
     def make_exemplar(self, labels: Mapping[str, str], value: float) -> Exemplar | None:
         """
@@ -168,9 +208,13 @@ class Family:
             return None
         return Exemplar({classic_label(name): encodable(text) for name, text in labels.items()}, value, time.time())
 
-    def _empty_caches(self) -> None:
-        for cache in [cache for ref in self.caches if (cache := ref()) is not None]:
-            cache.forget()
+    def _drop(self, is_wanted: Callable[[tuple[str, ...]], bool]) -> None:
+        with LOCK:
+            for key in [key for key in self.children if is_wanted(key)]:
+                self.children.pop(key)._withdraw()
+            for key in [key for key in self.aside if is_wanted(key)]:
+                del self.aside[key]
+            self.forget_views()
 
     def _is_full(self) -> bool:
         room = self.max_series + ((OVERFLOW,) * len(self.spec.labels) in self.children)
@@ -187,7 +231,7 @@ class Family:
         self.on_overflow(self)
 
     def _checked(self, values: tuple[object, ...], by_name: Mapping[str, object]) -> tuple[object, ...]:
-        names = self.spec.labels
+        names = self.takes
         if not names:
             raise LabelError(f"No label names were set when constructing {self.spec}: it takes no label values.")
         if values and by_name:
@@ -203,38 +247,7 @@ class Family:
         return values
 
 
-class ChildCache(dict[Any, Any]):
-    """
-    What was looked up among the children of some metrics; it is empty again when any of these is removed.
-
-    So whoever writes through it need not ask at each write whether the child is still on the page.
-    """
-
-    __slots__ = ("__weakref__", "age")
-
-    age: int  # how often it has been emptied
-
-    def __init__(self, metrics: Iterable[Cell]) -> None:
-        self.age = 0
-        with LOCK:
-            for metric in metrics:
-                family = metric._family
-                family.caches = [*(ref for ref in family.caches if ref() is not None), weakref.ref(self)]
-
-    def keep(self, key: object, value: object, age: int) -> None:
-        """Keep what was looked up since the cache had this *age*, unless something has been removed meanwhile."""
-        with LOCK:
-            if age == self.age:
-                self[key] = value
-
-    def forget(self) -> None:
-        """Forget everything."""
-        with LOCK:
-            self.age += 1
-            self.clear()
-
-
-def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[Any, ...]]:
+def picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[Any, ...]]:
     """Return what takes the values of *names*, in that order, from a mapping."""
     if len(names) > 1:
         return itemgetter(*names)

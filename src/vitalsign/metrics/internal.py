@@ -9,6 +9,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from vitalsign.metrics.catalogue import class_name, spec_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from vitalsign.metrics.family import Family
     from vitalsign.metrics.instruments import Counter
 
-__all__ = ["count_dropped_exemplar", "count_overflow", "internal_error", "internal_error_later"]
+__all__ = ["collecting", "count_dropped_exemplar", "count_overflow", "internal_error", "internal_error_later"]
 
 _log = logging.getLogger("vitalsign")
 _REFUSALS: Mapping[Refusal, str] = {
@@ -27,6 +29,8 @@ _REFUSALS: Mapping[Refusal, str] = {
     "too_long": "its label names and values have more than 128 characters",
 }
 _reported: set[str] = set()
+_MOST_REPORTED = 1_000  # places; more than that are no places but something that varies
+_LONGEST_PLACE = 100  # characters
 _waiting: deque[tuple[str, BaseException]] = deque()
 _reporting = _thread.allocate_lock()
 
@@ -42,12 +46,18 @@ def internal_error(where: str, error: BaseException) -> None:
     with suppress(Exception):
         _counter().labels(where).inc()
     with suppress(Exception):
-        if where not in _reported:
+        if where not in _reported and len(_reported) < _MOST_REPORTED:
             _reported.add(where)
             _log.error(
                 "vitalsign failed in %s; the application goes on. Further failures there are only counted, "
                 "in vitalsign_internal_errors_total.", where, exc_info=error,
             )  # fmt: skip
+
+
+def collecting(collector: object) -> str:
+    """Return the place of an error in *collector*: its class, or the metric if it is one of ours."""
+    spec = spec_of(collector)
+    return f"collect of {spec.name if spec else class_name(collector)}"[:_LONGEST_PLACE]
 
 
 def internal_error_later(where: str, error: BaseException) -> None:

@@ -92,7 +92,7 @@ def gauge_line(source: Source, child: Any) -> str:
 def summary_lines(source: Source, child: Any) -> str:
     """Write the lines of a summary's child but those on its creation."""
     name, labels = source.spec.name, braced(child)
-    count, total = map(float, child._read())
+    total, count = map(float, child._read())
     return f"{name}_count{labels} {number(count)}\n{name}_sum{labels} {number(total)}\n"
 
 
@@ -137,7 +137,7 @@ class _HistogramPlan:
 
     def lines(self, child: Any) -> str:
         cells = child._read()
-        total = cells.pop()
+        total = cells.pop(0)
         counts: tuple[Any, ...] = tuple(accumulate(cells))
         value = "%d.0"
         if counts[-1] >= 1_000_000:

@@ -65,11 +65,11 @@ class SummaryNames(DistributionCell):
 
     @property
     def _count(self) -> _Number:
-        return _Number(lambda: float(self._read()[0]))
+        return _Number(lambda: float(self._read()[1]))
 
     @property
     def _sum(self) -> _Number:
-        return _Number(lambda: float(self._read()[-1]))
+        return _Number(lambda: float(self._read()[0]))
 
 
 class HistogramNames(DistributionCell):
@@ -79,7 +79,7 @@ class HistogramNames(DistributionCell):
 
     @property
     def _buckets(self) -> list[_Number]:
-        return [_Number(partial(self._observed_in, place)) for place in range(len(self._family.zero) - 1)]
+        return [_Number(partial(self._observed_in, place)) for place in range(1, len(self._family.zero))]
 
     def _observed_in(self, place: int) -> float:
         """Return how many observations fell into one bucket, and into none below it."""
@@ -87,7 +87,7 @@ class HistogramNames(DistributionCell):
 
     @property
     def _sum(self) -> _Number:
-        return _Number(lambda: float(self._read()[-1]))
+        return _Number(lambda: float(self._read()[0]))
 
     @property
     def _upper_bounds(self) -> list[float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from copy import copy
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -11,6 +13,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client import registry as _upstream
 
 from vitalsign.exceptions import DuplicateMetricError
+from vitalsign.metrics import shards  # noqa: F401  # see DECLARING
+from vitalsign.metrics.catalogue import class_name, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,10 +23,29 @@ if TYPE_CHECKING:
 
     from vitalsign.metrics.catalogue import MetricSpec
 
-__all__ = ["REGISTRY", "CollectorRegistry", "collectors_of", "declare", "holding", "name_registry", "shared_name"]
+__all__ = [
+    "DECLARING",
+    "REGISTRY",
+    "CollectorRegistry",
+    "Tables",
+    "collectors_of",
+    "declare",
+    "holder_of",
+    "holding",
+    "name_registry",
+    "put_in_place",
+    "shared_name",
+    "target_info_of",
+]
 
 _log = logging.getLogger("vitalsign")
-_declaring = RLock()
+DECLARING = RLock()
+"""Guards what finds or registers a metric. Taken before `shards.LOCK`, never after it."""
+
+if hasattr(os, "register_at_fork"):
+    # Whoever declares takes the lock of the cells second, and so must a fork, which takes first what was registered
+    # last: hence the shards are imported above.
+    os.register_at_fork(before=DECLARING.acquire, after_in_parent=DECLARING.release, after_in_child=DECLARING.release)
 if TYPE_CHECKING:
     _DuplicateTimeseries = ValueError
 else:
@@ -59,14 +82,14 @@ def declare(spec: MetricSpec, registry: CollectorRegistry | None, make: Callable
     """
     if registry is None:
         return make()
-    with _declaring:
+    with DECLARING:
         holders = _holders(registry, spec.series)
         if not holders:
             metric = make()
             registry.register(metric)
             return metric
         for holder in holders.values():
-            held: MetricSpec | None = getattr(holder, "spec", None)
+            held = spec_of(holder)
             if type(holder) is cls and held is not None and held.same_shape(spec):
                 if held.help != spec.help:
                     _log.warning(
@@ -86,8 +109,25 @@ def collectors_of(registry: Any) -> list[Collector] | None:
     """
     if type(registry) is not CollectorRegistry:
         return None
+    # Without the registry's lock, which another thread may have held when we were forked: this is a single step.
+    return list(registry._collector_to_names)
+
+
+def holder_of(registry: CollectorRegistry, name: str) -> Collector | None:
+    """Return the collector that has this name on *registry*."""
+    find = getattr(registry, "holder_of", None) or getattr(registry, "_names_to_collectors", {}).get
+    holder: Collector | None = find(name)
+    return holder
+
+
+def put_in_place(registry: Any, old: Collector, new: Collector) -> None:
+    """Let *new* have the names of *old*, and its place on the page."""
     with registry._lock:
-        return list(registry._collector_to_names)
+        tables = registry._collector_to_names, registry._names_to_collectors
+        registry._collector_to_names = {new if each is old else each: names for each, names in tables[0].items()}
+        registry._names_to_collectors = {name: new if each is old else each for name, each in tables[1].items()}
+        without_names = registry._collectors_without_names
+        registry._collectors_without_names = [new if each is old else each for each in without_names]
 
 
 def holding(registry: Any, collectors: Iterable[Collector], names: set[str]) -> list[Collector]:
@@ -96,9 +136,38 @@ def holding(registry: Any, collectors: Iterable[Collector], names: set[str]) -> 
     return [each for each in collectors if not (known := held.get(each)) or not names.isdisjoint(known)]
 
 
-def name_registry(registry: CollectorRegistry, name: str) -> None:
-    """Let processes share the metrics of *registry*, which has this name in all of them."""
-    _names[registry] = name
+def target_info_of(registry: CollectorRegistry) -> dict[str, str]:
+    """Return the labels of the registry's target, if it has been given any."""
+    return registry._target_info or {}  # without the lock, as above
+
+
+class Tables:
+    """What a registry holds, kept so that it can hold the same again."""
+
+    _KEPT = ("_collector_to_names", "_names_to_collectors", "_collectors_without_names", "_target_info")
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry: Any = registry
+        with self._registry._lock:
+            self._kept = {name: copy(vars(registry)[name]) for name in self._KEPT if name in vars(registry)}
+
+    @property
+    def collectors(self) -> list[Collector]:
+        """The collectors that there were."""
+        return list(self._kept["_collector_to_names"])
+
+    def restore(self) -> None:
+        """Let the registry hold what it held, in the same order."""
+        with self._registry._lock:
+            vars(self._registry).update({name: copy(kept) for name, kept in self._kept.items()})
+
+
+def name_registry(registry: CollectorRegistry, name: str | None) -> None:
+    """Let processes share the metrics of *registry*, which has this name in all of them; None: no longer."""
+    if name is None:
+        _names.pop(registry, None)
+    else:
+        _names[registry] = name
 
 
 def shared_name(registry: CollectorRegistry | None) -> str | None:
@@ -107,15 +176,15 @@ def shared_name(registry: CollectorRegistry | None) -> str | None:
 
 
 def _holders(registry: Any, names: Iterable[str]) -> dict[str, Any]:
-    taken = getattr(registry, "_names_to_collectors", {})
-    return {name: taken[name] for name in names if name in taken}
+    holders = {name: holder_of(registry, name) for name in names}
+    return {name: holder for name, holder in holders.items() if holder is not None}
 
 
 def _clash(spec: MetricSpec, holders: dict[str, Any]) -> DuplicateMetricError:
     name, holder = next(iter(holders.items()))
-    held = getattr(holder, "spec", None)
+    held = spec_of(holder)
     if held is None:
-        owner = f"{type(holder).__module__}.{type(holder).__qualname__}, which is not a metric of vitalsign's"
+        owner = f"{class_name(holder)}, which is not a metric of vitalsign's"
         fix = "Give one of the two another name or namespace=, or register it on a registry of its own."
     elif held.name == spec.name:
         owner = f"the earlier declaration {held}"

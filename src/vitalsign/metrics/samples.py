@@ -79,12 +79,12 @@ def _gauge(_: MetricSpec, child: Any) -> list[Point]:
 
 
 def _summary(_: MetricSpec, child: Any) -> list[Point]:
-    count, total = child._read()
+    total, count = child._read()
     return [("_count", {}, float(count), None), ("_sum", {}, float(total), None), *_created(child)]
 
 
 def _histogram(spec: MetricSpec, child: Any) -> list[Point]:
-    *counts, total = child._read()
+    total, *counts = child._read()
     exemplars = child._exemplars or {}
     points: list[Point] = []
     seen = 0.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from vitalsign.exceptions import MetricError
+from vitalsign.metrics import cells
 from vitalsign.metrics.internal import internal_error
 from vitalsign.metrics.wrapping import Decorated, name_of, wrap
 
@@ -169,7 +171,7 @@ class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
     block itself has raised. What else a metric may raise is logged and counted, never raised into the host.
     """
 
-    __slots__ = ("_elapsed", "_metric", "_start")
+    __slots__ = ("_metric", "_start", "_stop")
 
     def __init__(self, metric: Observes | Sets) -> None:
         """
@@ -184,10 +186,11 @@ class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
     def elapsed(self) -> float:
         """Seconds: so far while the block runs, in all when it has ended; 0 before it."""
         try:
-            elapsed = self._elapsed
-            return perf_counter() - self._start if elapsed is None else elapsed
+            start = self._start
         except AttributeError:
             return 0.0
+        stop = getattr(self, "_stop", -1.0)
+        return (stop if stop >= start else perf_counter()) - start
 
     @property
     def duration(self) -> float:
@@ -199,16 +202,25 @@ class timer:  # noqa: N801  # called like a function, as contextlib.suppress is
         self._metric = self._metric.labels(*labelvalues, **labelkwargs)
 
     def __enter__(self) -> Self:
-        self._elapsed: float | None = None
         self._start = perf_counter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._elapsed = elapsed = perf_counter() - self._start
+        self._stop = stop = perf_counter()
+        elapsed = stop - self._start
+        metric = self._metric
         try:
-            self._metric.observe(elapsed)  # found now, not in __init__: a bound method kept there is 80 ns slower
+            if metric._owner is cells._thread_local.shard:  # what observe() does there, without calling it: 40 ns
+                own = metric._cells
+                own[0] += elapsed
+                own[bisect_left(metric._bounds, elapsed)] += 1
+                return
+        except AttributeError:  # no distribution of ours
+            pass
+        try:
+            metric.observe(elapsed)
         except Exception as refusal:  # noqa: BLE001  # the block goes on
             self._record_otherwise(elapsed, refusal, error)
 

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from vitalsign.metrics import cells
-from vitalsign.metrics.cells import LOCK, Cell
+from vitalsign.metrics.cells import Cell
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

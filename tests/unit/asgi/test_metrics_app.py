@@ -300,6 +300,15 @@ def test_client_that_has_left_when_the_page_is_ready(orders, registry):
     assert request(app).status == 200
 
 
+def test_scrape_after_a_fork_in_the_middle_of_a_request(registry):
+    """A process forked while a thread of its parent's was asking for a page has no lock of that thread's."""
+    Counter("shop_orders", "Orders.", registry=registry)
+    app = metrics_app(registry=registry)
+    with app._worker._lock:
+        text: str = forked(lambda: request(app).text)
+    assert "shop_orders_total 0.0\n" in text
+
+
 def test_scrape_after_a_fork(slow, registry):
     """A process forked while a page was being rendered renders its own."""
     app = metrics_app(registry=registry)

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from vitalsign import Counter, Gauge, generate_latest
-from vitalsign._http_page import Page, PageRequest, negotiate, render
+from vitalsign._http_page import Page, PageRequest, negotiate, render, seconds_left
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
@@ -166,6 +166,20 @@ def test_name_filter(filled):
         'shop_orders_total{channel="web"} 3.0',
     ]
     assert render(filled, asked(query="name[]=nowhere")).body == b""
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (None, 9.5),
+        *[(b"15", 14.5), (b"10.000000", 9.5), (b"0.8", 0.4)],
+        *[(text, 9.5) for text in (b"", b"0", b"-1", b"nan", b"inf", b"1e9", b"soon", b"\xff")],
+    ],
+)
+def test_deadline(said, expected):
+    """A page may take what the scraper waits, less a margin; Prometheus's default if that makes no sense."""
+    headers = [] if said is None else [(b"x-prometheus-scrape-timeout-seconds", said)]
+    assert seconds_left([(b"host", b"x"), *headers]) == expected
 
 
 @given(accept=st.binary(), encoding=st.binary(), query=st.binary(), method=st.text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import prometheus_client
@@ -79,26 +80,59 @@ def test_collector_that_raises_is_left_out_logged_once_and_counted(
 ) -> None:
     """One broken collector costs its own metrics and nothing else, at every scrape."""
     monkeypatch.setattr(internal, "_reported", set())
-    before = internal_errors("collect")
+    where = f"collect of {__name__}.Broken"
+    before = internal_errors(where)
     Gauge("first", "f", registry=registry).set(1)
     registry.register(Broken())
     Gauge("last", "l", registry=registry).set(3)
     with caplog.at_level(logging.ERROR, "vitalsign"):
         pages = [generate_latest(registry) for _ in range(3)]
     assert all(b"first 1.0" in page and b"last 3.0" in page and b"half" not in page for page in pages)
-    assert internal_errors("collect") == before + 3
-    assert [record.getMessage().partition(";")[0] for record in caplog.records] == ["vitalsign failed in collect"]
+    assert internal_errors(where) == before + 3
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [f"vitalsign failed in {where}"]
     assert "RuntimeError: broken" in caplog.text
+
+
+def test_each_broken_collector_is_logged_and_counted_for_itself(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collectors that raise or hang are told apart by their classes, in the log and in the count."""
+
+    class Hanging:
+        def collect(self) -> Iterator[Metric]:
+            released.wait(30)
+            return iter([])
+
+    released = threading.Event()
+    monkeypatch.setattr(internal, "_reported", set())
+    places = [f"collect of {kind.__module__}.{kind.__qualname__}"[:100] for kind in (Broken, Hanging)]
+    before = [*map(internal_errors, places)]
+    registry.register(Broken())
+    registry.register(Hanging())
+    with caplog.at_level(logging.ERROR, "vitalsign"):
+        for _ in range(2):
+            list(render(registry, deadline=0.2))
+    released.set()
+    assert [*map(internal_errors, places)] == [count + 2 for count in before]
+    assert [record.args for record in caplog.records] == [(place,) for place in places]
+
+
+def test_gauge_that_cannot_be_asked_is_counted_by_its_name(registry: CollectorRegistry) -> None:
+    """A gauge's function that raises is counted under the metric's name: its class would say nothing."""
+    Gauge("broken_depth", "b", registry=registry).set_function(lambda: 1 / 0)
+    before = internal_errors("collect of broken_depth")
+    list(render(registry, deadline=5.0))
+    assert internal_errors("collect of broken_depth") == before + 1
 
 
 def test_metric_that_cannot_be_written_is_left_out(registry: CollectorRegistry) -> None:
     """A sample that no renderer can write costs its own metric only."""
-    before = internal_errors("render")
+    before = internal_errors("render of bad")
     registry.register(Unprintable())
     page = generate_latest(registry)
     assert b"good 2.0" in page
     assert b"bad" not in page
-    assert internal_errors("render") == before + 1
+    assert internal_errors("render of bad") == before + 1
 
 
 def test_gauge_whose_function_raises_is_left_out(registry: CollectorRegistry) -> None:

@@ -335,6 +335,33 @@ def test_child_kept_after_its_removal(
     assert (value_of(registry, sample, k="x"), value_of(registry, sample, k="y")) == (1, 1)
 
 
+# -- the end
+
+
+@KINDS
+def test_interpreter_shutting_down(kind: Any, sample: str, write: Write) -> None:
+    """What a finalizer writes after the last exit hook, when modules are being taken apart, is counted in silence."""
+    method = "observe" if sample.endswith("_count") else "inc"
+    script = f"""
+        import atexit, os, sys
+        from vitalsign import {kind.__name__}
+
+        metric = {kind.__name__}("m", "m", ["k"])
+
+        class Late:
+            def __del__(self, write=os.write, metric=metric, collect=metric.collect):
+                metric.labels("x").{method}(1)
+                metric.labels("another").{method}(1)
+                (family,) = collect()
+                shown = [s.value for s in family.samples if s.name == "{sample}" and s.labels["k"] == "x"]
+                write(1, f"{{shown}}\\n".encode())
+
+        atexit.register(lambda: metric.labels("x").{method}(1))
+        late, sys.modules["late too"] = Late(), Late()
+    """
+    assert run_script(script).splitlines() == ["[2.0]", "[3.0]"]
+
+
 # -- the host holds a name of ours
 
 

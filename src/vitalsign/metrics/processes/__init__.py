@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import ProcessesError
-from vitalsign.metrics import cells
+from vitalsign.metrics import shards
 from vitalsign.metrics.exemplars import allow_traces
 from vitalsign.metrics.registry import REGISTRY, name_registry, shared_name
 
@@ -63,7 +63,7 @@ def configure(
         allow_traces(exemplars)
     for name, registry in (registries or {}).items():
         _name(registry, name)
-    with cells.LOCK:
+    with shards.LOCK:
         if processes is not None:
             _sharing = _share_in(processes, mode, group)
         if _sharing is not None:

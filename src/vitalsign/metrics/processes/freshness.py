@@ -12,8 +12,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from vitalsign.metrics.cells import LOCK
 from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,6 @@ __all__ = ["INTERVAL", "Freshness"]
 
 INTERVAL = 5.0
 """Seconds; no more than that can the value be old that another process shows."""
-
 
 _LOOKOUT = 3
 """Rounds from one lookout for a trace to the next: 15 seconds, as often as Prometheus scrapes by its own example."""
@@ -55,7 +54,7 @@ class Freshness:
     def start(self) -> None:
         """Start, if there is anything to do."""
         if (self.gauges or self._looks_out) and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="vitalsign-gauges", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="vitalsign-freshness", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:

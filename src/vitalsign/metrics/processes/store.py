@@ -61,7 +61,7 @@ class Store:
     """
     Give out cells in a mapped file, and write down whose they are.
 
-    Nothing is created before the first metric needs it. Every method is called under `cells.LOCK`, except the
+    Nothing is created before the first metric needs it. Every method is called under `shards.LOCK`, except the
     callback by which a child's end is noticed.
 
     Attributes:

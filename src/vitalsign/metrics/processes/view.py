@@ -8,7 +8,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.base import Instrument
-from vitalsign.metrics.internal import internal_error
+from vitalsign.metrics.internal import collecting, internal_error
 from vitalsign.metrics.patience import ask
 from vitalsign.metrics.processes.merge import MergedFamily
 from vitalsign.metrics.processes.reader import ProcessFiles
@@ -131,12 +131,14 @@ class View:
                 try:
                     _add_child(family, child, until if instrument._family.asks else None)
                 except Exception as error:  # noqa: BLE001  # a gauge's function may raise
-                    internal_error("collect", error)
+                    internal_error(collecting(instrument), error)
         return merged
 
     def _add(self, files: ProcessFiles, registry_name: str, merged: dict[str, MergedFamily]) -> None:
         for told in files.families.values():
-            if told.registry == registry_name and (files.is_living or outlives(told.spec)):
+            is_shown = files.is_living or outlives(told.spec)
+            # One without children may be what was unregistered, and its name another metric's now.
+            if told.registry == registry_name and told.children and is_shown:
                 family = self._place(registry_name, told.spec, told.max_series, merged, is_living=files.is_living)
                 if family is not None:
                     add_told(family, files, told)

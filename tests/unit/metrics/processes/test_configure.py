@@ -285,6 +285,32 @@ def test_failure_under_the_lock_is_reported_without_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Counter('m', 'm').inc", "Histogram('m', 'm', buckets=[0.5]).observe"])
+def test_handlers_within_handlers_lose_nothing_at_the_first_write(tmp_path: Path, kind: str) -> None:
+    """Writes that interrupt one another while the first cells are taken, three deep, all count."""
+    result = run(
+        f"""
+        from vitalsign.metrics import cells
+        configure(processes=sys.argv[1])
+        write = {kind}
+        take, depth = cells._storage.cells_for, 0
+
+        def interrupted(child, width):
+            global depth
+            depth += 1
+            if depth <= 3:
+                write(1)
+            return take(child, width)
+
+        cells._storage.cells_for = interrupted
+        write(1)
+        result = shown()
+        """,
+        tmp_path / "shared",
+    )
+    assert result.get("m_total", result.get("m_count")) == 4
+
+
+@pytest.mark.parametrize("kind", ["Counter('m', 'm').inc", "Histogram('m', 'm', buckets=[0.5]).observe"])
 def test_signal_handler_loses_nothing_where_processes_share(tmp_path: Path, kind: str) -> None:
     """A handler that interrupts the same metric thousands of times, and makes label sets, is counted whole."""
     result = run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.processes import run_script
 from vitalsign.metrics.processes import freshness
@@ -59,6 +59,45 @@ def test_no_thread_without_gauges() -> None:
     for gauge in gauges:
         fresh.add(gauge)
     assert threading.active_count() == before + 1
+
+
+class Sent:
+    """A child, as the store refers to it, that tells when it goes on the lookout for a trace."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.twice = threading.Event()
+
+    def reference(self) -> Sent:
+        """Return the child."""
+        return self
+
+    def _look_out(self) -> None:
+        self.times += 1
+        if self.times >= 2:
+            self.twice.set()
+
+
+class Gone:
+    """A child that is no more."""
+
+    def reference(self) -> None:
+        """Return nothing."""
+
+
+def test_children_look_for_a_trace_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there has been an exemplar, all children go on the lookout now and then, those made later too."""
+    monkeypatch.setattr(freshness, "INTERVAL", 0.001)
+    first, late = Sent(), Sent()
+    entries: dict[int, Any] = {}
+    fresh = Freshness(entries=entries)
+    entries.update({0: Gone(), 1: first})
+    fresh.start()
+    assert first.times == 0
+    fresh.look_out()
+    assert first.twice.wait(20)
+    entries[2] = late
+    assert late.twice.wait(20)
 
 
 def test_functions_value_reaches_the_other_processes(tmp_path: Path) -> None:

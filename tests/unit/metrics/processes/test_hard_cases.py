@@ -267,3 +267,49 @@ def test_fork_while_another_thread_scrapes(tmp_path, lock):
         os.kill(child, signal.SIGKILL)
     """
     assert run_script(script, str(tmp_path / "shared")).splitlines()[0] == "True"
+
+
+def test_interpreter_shutting_down(tmp_path):
+    """What exit hooks, finalizers and daemon threads count while their worker ends is on the others' pages."""
+    ending = """
+        import atexit, sys, threading
+        from vitalsign import Counter, Gauge
+        from vitalsign.metrics import configure
+
+        configure(processes=sys.argv[1])
+        counter, gauge = Counter("c", "c", ["k"]), Gauge("g", "g")
+        atexit.register(lambda: counter.labels("hook").inc())
+
+        class Late:
+            def __del__(self, counter=counter):
+                counter.labels("finalizer").inc()
+
+        late = Late()  # Python finalizes it unless daemon threads run
+        is_running = threading.Event()
+
+        def forever():
+            while True:
+                counter.labels("daemon").inc()
+                gauge.inc()
+                counter.labels("gone")
+                counter.remove("gone")
+                is_running.set()
+
+        if sys.argv[2:]:
+            threading.Thread(target=forever, daemon=True).start()
+            is_running.wait()
+    """
+    reading = """
+        import sys
+        from vitalsign import generate_latest
+        from vitalsign.metrics import configure
+
+        configure(processes=sys.argv[1])
+        print(*[line for line in generate_latest().decode().splitlines() if line.startswith("c_total{")], sep="\\n")
+    """
+    shared = str(tmp_path / "shared")
+    assert run_script(ending, shared) == ""
+    assert run_script(ending, shared, "with a daemon thread") == ""
+    page = dict(line.rsplit(" ", 1) for line in run_script(reading, shared).splitlines())
+    assert (page['c_total{k="hook"}'], page['c_total{k="finalizer"}']) == ("2.0", "1.0")
+    assert float(page['c_total{k="daemon"}']) > 0
