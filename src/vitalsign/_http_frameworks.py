@@ -1,8 +1,8 @@
 """
 Route templates of frameworks that choose routes without Starlette: Django, Flask, Quart, Litestar.
 
-Flask's request is in the environ, Litestar leaves its template in the scope. Django and Quart tell nobody, so their
-application objects are asked to leave a note. What they turn away with a redirect or a 405 has no route in any of
+Litestar leaves its template in the scope. Django, Flask and Quart tell nobody (or take it back before the body is
+read), so their application objects are made to leave a note. What they turn away with a redirect or a 405 has no route in any of
 them, but a path that one answers: it is looked up once more, by their own means.
 """
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     Scope = Mapping[str, Any]
 
-__all__ = ["Framework"]
+__all__ = ["REQUEST", "Framework"]
 
-_NOTE = "vitalsign.route"  # in a scope or environ: Django's route
-_REQUEST = "vitalsign.request"  # Quart's request, as Flask's stands under the next
-_FLASK_REQUEST = "werkzeug.request"
+REQUEST = "vitalsign.request"
+"""Where Flask's or Quart's request is noted in an environ or scope, which it refers to itself."""
+
+_NOTE = "vitalsign.route"  # where Django's route is noted
 _MAX_DEPTH = 8  # of middleware round an application
 _METHOD_NOT_ALLOWED = 405
 
@@ -38,7 +39,7 @@ class Framework:
     Tell what the framework behind an application chose.
 
     Args:
-        app: Any ASGI or WSGI application. An application object of Django or Quart that is found in it is changed to
+        app: Any ASGI or WSGI application. An application object of Django, Flask or Quart that is found in it is changed to
             leave a note of each route.
     """
 
@@ -56,8 +57,7 @@ class Framework:
         route = scope.get(_NOTE)
         if route is not None:
             return _from_django(route)
-        request = scope.get(_FLASK_REQUEST) or scope.get(_REQUEST)
-        rule = getattr(request, "url_rule", None)
+        rule = getattr(scope.get(REQUEST), "url_rule", None)
         return None if rule is None else _from_werkzeug(rule.rule)
 
     def again(self, scope: Scope, status: int) -> str | None:
@@ -75,8 +75,7 @@ class Framework:
                 _take_notes_of_django(layer)
                 self._look_again = _again_in_django
             elif hasattr(layer, "url_map") and hasattr(layer, "create_url_adapter"):
-                if hasattr(layer, "asgi_app"):
-                    _take_notes_of_quart(layer)
+                _take_notes_of_flask(layer)
                 self._look_again = lambda scope, _: _again_by_werkzeug(layer, scope)
             elif hasattr(layer, "asgi_router"):
                 self._look_again = lambda scope, status: _again_in_litestar(layer, scope, status)
@@ -149,14 +148,15 @@ def _without_groups(route: str) -> str:
 # -- Flask and Quart
 
 
-def _take_notes_of_quart(app: Any) -> None:
+def _take_notes_of_flask(app: Any) -> None:
     create = app.create_url_adapter
     if hasattr(create, "is_of_vitalsign"):
         return
 
     def create_url_adapter(request: Any) -> Any:
         if request is not None:
-            request.scope[_REQUEST] = request
+            scope = getattr(request, "scope", None)
+            (request.environ if scope is None else scope)[REQUEST] = request
         return create(request)
 
     create_url_adapter.is_of_vitalsign = True  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ def _take_notes_of_quart(app: Any) -> None:
 
 
 def _again_by_werkzeug(app: Any, scope: Scope) -> str | None:
-    request = scope.get(_FLASK_REQUEST) or scope[_REQUEST]
+    request = scope[REQUEST]
     refusal = request.routing_exception
     adapter = app.url_map.bind("", path_info=request.path, default_method=request.method)
     if getattr(refusal, "valid_methods", None):

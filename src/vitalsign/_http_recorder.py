@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitalsign._http_metrics import KNOWN_METHODS
 from vitalsign._http_routes import UNMATCHED
@@ -14,19 +14,28 @@ if TYPE_CHECKING:
 
     from vitalsign._http_labels import RequestInfo
     from vitalsign._http_metrics import HttpMetrics, Recording
-    from vitalsign._http_routes import Templates
 
     Scope = Mapping[str, Any]
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "Resolver"]
 
 _MAX_RECORDINGS = 10_000
+
+
+class Resolver(Protocol):
+    """Tell the route template of finished requests."""
+
+    def stated(self, scope: Scope, /) -> str | None:
+        """Return the template that was left in *scope*; None if nothing was."""
+
+    def resolve(self, scope: Scope, chosen: object, status: int, /) -> tuple[str, bool]:
+        """Return the template, and whether it holds for every request with the same *chosen* or stated one."""
 
 
 class Recorder:
     """Find the series that a finished request belongs to, however its framework tells the route."""
 
-    def __init__(self, metrics: HttpMetrics, templates: Templates) -> None:
+    def __init__(self, metrics: HttpMetrics, templates: Resolver) -> None:
         self.in_progress = metrics.in_progress
         self.is_by_scheme = metrics.is_by_scheme
         self.extra = metrics.extra

@@ -58,8 +58,11 @@ class Templates:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._framework = Framework(app)
-        self.stated = self._framework.stated
         self._trees: dict[int, _Tree] = {}
+
+    def stated(self, scope: Scope) -> str | None:
+        """Return the template that was left in *scope* as such; None if nothing was."""
+        return self._framework.stated(scope)
 
     def resolve(self, scope: Scope, chosen: object, status: int) -> tuple[str, bool]:
         """
