@@ -1,9 +1,9 @@
 """
 Route templates of frameworks that choose routes without Starlette: Django, Flask, Quart, Litestar.
 
-Litestar leaves its template in the scope. Django, Flask and Quart tell nobody (or take it back before the body is
-read), so their application objects are made to leave a note. What they turn away with a redirect or a 405 has no route in any of
-them, but a path that one answers: it is looked up once more, by their own means.
+Litestar leaves its template in the scope. Django, Flask and Quart tell nobody, or take it back before the body is
+read, so their application objects are made to leave a note. What is turned away with a redirect or a 405 has no route
+in any of them, but a path that one answers: it is looked up once more, by their own means.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Framework:
     Tell what the framework behind an application chose.
 
     Args:
-        app: Any ASGI or WSGI application. An application object of Django, Flask or Quart that is found in it is changed to
-            leave a note of each route.
+        app: Any ASGI or WSGI application. An application object of Django, Flask or Quart that is found in it is
+            changed to leave a note of each route.
     """
 
     def __init__(self, app: Any) -> None:

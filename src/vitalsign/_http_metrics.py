@@ -114,7 +114,7 @@ class HttpMetrics:
             group_status: Count by class (`2xx`) in place of code.
             sizes: Measure the bodies of requests and responses too.
             first_byte: Measure the time to the first byte of the response too.
-            exemplars: Whether durations may bear the ids of a trace.
+            exemplars: Whether they may bear the ids of a trace.
             websockets: Declare the metrics of WebSocket connections too.
 
         Raises:
@@ -127,7 +127,8 @@ class HttpMetrics:
         self._declare(dict(labels), sizes=sizes, first_byte=first_byte)
         self.websockets = WebSocketMetrics(registry, namespace) if websockets else None
         if not exemplars:
-            self._durations._bear_no_traces()
+            for metric in self.families():
+                metric._bear_no_traces()
 
     def families(self) -> list[Counter | Histogram]:
         """Return the metrics that recordings are looked up in."""

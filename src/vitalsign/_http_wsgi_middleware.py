@@ -73,7 +73,7 @@ class MetricsMiddleware:
             group_status: Count by status class (`2xx`) in place of status code.
             sizes: Measure the bodies of responses too, and those of requests that tell their length.
             first_byte: Measure the time to the first byte of the response's body too.
-            exemplars: Let durations bear the ids of a sampled trace.
+            exemplars: Let these metrics bear the ids of a sampled trace.
             route: Names the template of a request, from its environ, where the framework does not; None if it cannot.
 
         Raises:

@@ -93,7 +93,7 @@ class MetricsMiddleware:
             sizes: Measure the bodies of requests and responses too.
             first_byte: Measure the time to the first byte of the response's body too.
             websockets: Measure WebSocket connections.
-            exemplars: Let durations bear the ids of a sampled trace.
+            exemplars: Let these metrics bear the ids of a sampled trace.
 
         Raises:
             DuplicateMetricError: One of the names is taken by another library, or with other labels or buckets.
