@@ -143,7 +143,7 @@ def test_time_to_first_byte(registry, clock):
 
 
 def test_time_to_first_byte_of_a_response_in_one_piece(registry, clock):
-    """A response in one piece, or without a body, has its first byte when it is sent; one that never starts has none."""
+    """A response in one piece, or with no body, has its first byte when it is sent; one that fails has none."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         clock.advance(0.5)
