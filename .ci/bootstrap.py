@@ -35,7 +35,10 @@ NOX = "nox>=2025.10.16"
 SERVERS = {
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+    "prometheus-pushgateway": "prometheus-pushgateway",
     "redis-server": "redis-server",
+    "victoria-metrics": "victoria-metrics",
 }
 """The programs that integration tests start, each with the Debian package that brings it."""
 

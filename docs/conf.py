@@ -25,10 +25,15 @@ nitpick_ignore_regex = [
     # Types of other libraries: links to them would need their inventories, and so the internet, at each build.
     (
         "py:class",
-        r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Path|Route",
+        r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|socket|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Path|Route|datetime",
     ),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
-    ("py:class", r"(.+\.)?(_F|Counts|Decorated|Decorator|GaugeMode|Labels|Observes|Sets|UpAndDown)"),
+    (
+        "py:class",
+        r"(.+\.)?(_F|Counts|Decorated|Decorator|File|GaugeMode|Instrument|Labels|Networks|Observes|Sets|Token|UpAndDown)",
+    ),
+    # What only we make.
+    ("py:class", r"(.+\.)?Endpoint"),
     # What methods return to be used at once, as the line that returns it says.
     ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|InProgress)"),
 ]

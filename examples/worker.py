@@ -15,9 +15,8 @@ import sys
 import threading
 import time
 
-from prometheus_client import start_http_server
-
 from vitalsign.collectors import ProcessCollector, QueueCollector, WorkerCollector
+from vitalsign.exporter import start_exporter
 
 ORDERS: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()  # what to do, and since when it waits
 STOP = threading.Event()
@@ -60,10 +59,10 @@ def main(port: int = 9091) -> None:
     ProcessCollector().bind()
     QueueCollector("orders", depth=ORDERS.qsize, refresh=1.0).bind()
     worker = WorkerCollector("billing", queue="orders").bind()
-    server, _ = start_http_server(port, addr="127.0.0.1")  # prometheus_client's: both libraries share one page
     threading.Thread(target=place_orders, daemon=True).start()
-    print(f"http://127.0.0.1:{server.server_port}/metrics", flush=True)
-    work(worker)
+    with start_exporter(port) as exporter:  # on 127.0.0.1 alone
+        print(exporter.url, flush=True)
+        work(worker)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import vitalsign
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.certificates", "tests.servers"]
 
 # A deadline would judge the machine, not the code. CI repeats the same examples, so its verdict depends on
 # nothing but the commit; elsewhere every run looks for new ones.

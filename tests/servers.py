@@ -245,8 +245,8 @@ class Prometheus(Server):
 class StartPrometheus(Protocol):
     """The fixture `start_prometheus`."""
 
-    def __call__(self, targets: Mapping[str, str], *options: str, interval: str = "1s") -> Prometheus:
-        """Start a Prometheus, with *options*, that scrapes *targets*: address ("127.0.0.1:8000") by job name."""
+    def __call__(self, targets: Mapping[str, str], *options: str, interval: str = "1s", **settings: Any) -> Prometheus:
+        """Start a Prometheus, with *options*, that scrapes *targets*: address by job name; all with *settings*."""
 
 
 class StartUvicorn(Protocol):
@@ -262,12 +262,12 @@ def start_prometheus(tmp_path: Path) -> Iterator[StartPrometheus]:
     path = program("prometheus")
     with contextlib.ExitStack() as stack:
 
-        def start(targets: Mapping[str, str], *options: str, interval: str = "1s") -> Prometheus:
+        def start(targets: Mapping[str, str], *options: str, interval: str = "1s", **settings: Any) -> Prometheus:
             port = free_port()
             folder = tmp_path / f"prometheus-{port}"
             folder.mkdir()
             config = folder / "prometheus.yml"
-            config.write_text(json.dumps(scrape_config(targets, interval)))  # JSON is YAML
+            config.write_text(json.dumps(scrape_config(targets, interval, settings)))  # JSON is YAML
             command = [
                 path,
                 f"--config.file={config}",
@@ -281,12 +281,13 @@ def start_prometheus(tmp_path: Path) -> Iterator[StartPrometheus]:
         yield start
 
 
-def scrape_config(targets: Mapping[str, str], interval: str) -> dict[str, Any]:
+def scrape_config(targets: Mapping[str, str], interval: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a Prometheus that scrapes *targets* (address by job) every *interval*."""
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [address]}]} for job, address in targets.items()
+            {"job_name": job, "static_configs": [{"targets": [address]}], **settings}
+            for job, address in targets.items()
         ],
     }
 

@@ -58,6 +58,7 @@ TYPES_FROM = {"prometheus_client", "typing_extensions"}
 LIBRARY_OF = {
     "vitalsign.asgi": "starlette",
     "vitalsign._http_app": "starlette",
+    "vitalsign.push._snappy": "cramjam",
     "vitalsign._http_access_asgi": "starlette",
 }
 """The one further library that a module, and what lies below it, is for."""
@@ -207,6 +208,7 @@ def test_broken_level_is_found(module, source):
         ("vitalsign", "from vitalsign.metrics import Counter"),
         ("vitalsign.typing", "if TYPE_CHECKING:\n    from prometheus_client import Metric"),
         ("vitalsign.wsgi", "from vitalsign._http_metrics import HttpMetrics"),
+        ("vitalsign.health._reply", "from vitalsign._access import Access"),
         ("vitalsign.metrics.cells", "from prometheus_client import REGISTRY"),
         ("vitalsign.slo", "from .metrics import Histogram"),
         ("vitalsign.health.checks._disk", "import psutil\nfrom ..._clock import monotonic"),

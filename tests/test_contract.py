@@ -159,6 +159,28 @@ def test_asgi(framework):
     assert value("http_requests_total", method="GET", endpoint="/hello/{name}", status="200") == 1
 
 
+def test_exporter():
+    """A worker shows its metrics on a port of their own, until it closes that."""
+    free, taken = free_port(), []
+
+    def fetch():
+        taken.append(httpx.get(f"http://127.0.0.1:{free}/metrics", trust_env=False))
+
+    promised(
+        """
+        from vitalsign.exporter import start_exporter
+        exporter = start_exporter(port=9091)          # for workers: own thread, 127.0.0.1 unless told otherwise
+        fetch()
+        exporter.close()
+        """.replace("9091", str(free)),
+        fetch=fetch,
+    )
+    assert taken[0].status_code == 200
+    assert "python_info{" in taken[0].text
+    with pytest.raises(httpx.ConnectError):
+        fetch()
+
+
 # -- collectors
 
 

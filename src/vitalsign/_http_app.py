@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
-import weakref
-from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, overload
 
 from prometheus_client import REGISTRY
 
-from vitalsign._http_page import Page, PageRequest, failure, negotiate, render, seconds_left
-from vitalsign.metrics.internal import internal_error
+from vitalsign._http_async import AsyncEndpoint
+from vitalsign._http_endpoint import Asked, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from prometheus_client import CollectorRegistry
     from starlette.types import Receive, Scope, Send
+
+    from vitalsign._access import Networks, Token
 
 __all__ = ["MetricsApp", "metrics_app"]
 
 
-def metrics_app(*, registry: CollectorRegistry = REGISTRY) -> MetricsApp:
+def metrics_app(
+    *,
+    registry: CollectorRegistry = REGISTRY,
+    token: Token | None = None,
+    allow: Networks | None = None,
+    trusted_proxies: Networks = (),
+    deadline: float | None = None,
+) -> MetricsApp:
     """
     Make an ASGI application that serves the metrics of a registry.
 
@@ -38,8 +39,18 @@ def metrics_app(*, registry: CollectorRegistry = REGISTRY) -> MetricsApp:
 
     Args:
         registry: Whose metrics are served.
+        token: Secret that clients have to send as `Authorization: Bearer …`, or a function that returns it, called for
+            each request; None asks for none.
+        allow: Networks that clients have to come from, such as `10.0.0.0/8` and `::1`; `unix` stands for clients
+            without an address, those of a Unix domain socket. None lets all in.
+        trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed; from all others it is ignored.
+        deadline: Seconds after which a collector that has not answered is left out; None goes by what the scraper says
+            that it waits, in X-Prometheus-Scrape-Timeout-Seconds.
+
+    Raises:
+        EndpointOptionError: The token is empty, a network is none, or the deadline is no time.
     """
-    return MetricsApp(registry)
+    return MetricsApp(Endpoint(registry, token=token, allow=allow, trusted_proxies=trusted_proxies, deadline=deadline))
 
 
 class MetricsApp:
@@ -50,20 +61,8 @@ class MetricsApp:
     application wait for it. It ends when nothing is left to do. Needs an asyncio event loop.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._worker = _Worker()
-        self._lock = threading.Lock()
-        self._waiting: dict[PageRequest, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Page]]]] = {}
-        if hasattr(os, "register_at_fork"):
-            forget = weakref.WeakMethod(self._forget)
-            os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
-
-    def _forget(self) -> None:
-        # In a forked child nobody renders what its parent was asked for.
-        self._lock = threading.Lock()
-        self._worker = _Worker()
-        self._waiting.clear()
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._pages = AsyncEndpoint(endpoint)
 
     @overload
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -77,79 +76,14 @@ class MetricsApp:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
         else:
-            page = await self._answer(scope)
+            page = await self._pages.answer(_asked(scope))
             await send({"type": "http.response.start", "status": page.status, "headers": page.headers})
             await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.body})
 
-    async def _answer(self, scope: Scope) -> Page:
-        asked = negotiate(scope["method"], scope["headers"], scope.get("query_string", b""))
-        if isinstance(asked, Page):
-            return asked
-        loop = asyncio.get_running_loop()
-        rendered: asyncio.Future[Page] = loop.create_future()
-        deadline = seconds_left(scope["headers"])
-        with self._lock:
-            waiting = self._waiting.get(asked)
-            if waiting is not None:  # the same page is on its way: one rendering serves all who ask at once
-                waiting.append((loop, rendered))
-            else:
-                self._waiting[asked] = [(loop, rendered)]
-        if waiting is None:
-            self._worker.submit(lambda: self._render(asked, deadline))
-        return await rendered
 
-    def _render(self, asked: PageRequest, deadline: float) -> None:
-        with self._lock:
-            waiting = self._waiting[asked]
-            if all(rendered.done() for _, rendered in waiting):  # everybody has left
-                del self._waiting[asked]
-                return
-        try:
-            page = render(self._registry, asked, deadline)
-        except Exception as error:  # noqa: BLE001  # a collector can raise anything
-            internal_error("asgi.metrics_app", error)
-            page = failure()
-        with self._lock:
-            waiting = self._waiting.pop(asked)
-        for loop, rendered in waiting:
-            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-                loop.call_soon_threadsafe(_settle, rendered, page)
-
-
-class _Worker:
-    """
-    Run jobs one after the other in a daemon thread, which lives as long as there are any.
-
-    No pool of the standard library's: those are joined when the interpreter ends, so a collector that hangs would keep
-    the process from ending.
-    """
-
-    def __init__(self) -> None:
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def submit(self, job: Callable[[], None]) -> None:
-        with self._lock:
-            self._jobs.append(job)
-            # A thread that is not alive belongs to the process that this one was forked from.
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="vitalsign-metrics-page", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._jobs:
-                    self._thread = None
-                    return
-                job = self._jobs.popleft()
-            job()
-
-
-def _settle(rendered: asyncio.Future[Page], page: Page) -> None:
-    if not rendered.done():  # cancelled: the client has left
-        rendered.set_result(page)
+def _asked(scope: Scope) -> Asked:
+    client = scope.get("client")
+    return Asked(scope["method"], list(scope["headers"]), scope.get("query_string", b""), client[0] if client else None)
 
 
 async def _live(receive: Receive, send: Send) -> None:

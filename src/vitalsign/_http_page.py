@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-__all__ = ["Page", "PageRequest", "failure", "negotiate", "render", "seconds_left"]
+__all__ = [
+    "READING",
+    "Page",
+    "PageRequest",
+    "failure",
+    "negotiate",
+    "render",
+    "seconds_left",
+    "wrong_method",
+]
+
+READING = ("GET", "HEAD")
+"""The methods that are answered."""
 
 Format = Literal["text", "openmetrics"]
 
@@ -72,12 +84,12 @@ def negotiate(method: str, headers: Iterable[tuple[bytes, bytes]], query: bytes)
     Returns:
         What to render, or a response that says why nothing is.
     """
-    if method not in ("GET", "HEAD"):
-        return _refusal(405, "This page answers GET and HEAD.", (b"allow", b"GET, HEAD"))
+    if method not in READING:
+        return wrong_method()
     listed = list(headers)
     chosen = _choose_format(_joined(listed, b"accept"))
     if chosen is None:
-        return _refusal(406, "This page is text/plain or application/openmetrics-text, and both are refused.")
+        return notice(406, "This page is text/plain or application/openmetrics-text, and both are refused.")
     names = parse_qs(query.decode("latin-1")).get("name[]", ())
     return PageRequest(chosen, _chooses_gzip(_joined(listed, b"accept-encoding")), frozenset(names))
 
@@ -123,10 +135,16 @@ def seconds_left(headers: Iterable[tuple[bytes, bytes]]) -> float:
 
 def failure() -> Page:
     """Return the answer to a request whose page could not be rendered; the reason is in the log."""
-    return _refusal(500, "The metrics could not be rendered; the log says why.")
+    return notice(500, "The metrics could not be rendered; the log says why.")
 
 
-def _refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Page:
+def wrong_method() -> Page:
+    """Return the answer to a request that wants to do something else than read."""
+    return notice(405, "This page answers GET and HEAD.", (b"allow", b"GET, HEAD"))
+
+
+def notice(status: int, text: str, *headers: tuple[bytes, bytes]) -> Page:
+    """Return an answer that is no page of metrics but a line of text."""
     body = text.encode() + b"\n"
     plain = (b"content-type", b"text/plain; charset=utf-8")
     return Page(status, (plain, *headers, (b"content-length", b"%d" % len(body))), body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "AddressError",
     "AlertPayloadError",
+    "CertificateError",
     "CollectorBoundError",
     "CollectorError",
     "CollectorOptionError",
@@ -20,6 +21,9 @@ __all__ = [
     "MetricError",
     "MissingExtraError",
     "ProcessesError",
+    "PushError",
+    "PushOptionError",
+    "PushRefusedError",
     "UnknownMetricError",
     "VitalsignError",
 ]
@@ -116,6 +120,29 @@ class ProcessesError(VitalsignError, OSError):
     """The directory by which processes share their metrics cannot be used."""
 
 
+class PushError(VitalsignError, OSError):
+    """
+    Metrics did not get where they were pushed.
+
+    Attributes:
+        destination: Address or path, without credentials.
+        status: What the server answered last; None if it did not answer.
+    """
+
+    def __init__(self, message: str, *, destination: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.destination = destination
+        self.status = status
+
+
+class PushRefusedError(PushError):
+    """The server has refused the metrics, or the credentials, and would again."""
+
+
+class PushOptionError(VitalsignError, ValueError):
+    """A push was given an option that makes no sense."""
+
+
 class AddressError(VitalsignError, OSError):
     """
     A server cannot listen where it was told to.
@@ -129,6 +156,19 @@ class AddressError(VitalsignError, OSError):
         super().__init__(message)
         self.host = host
         self.port = port
+
+
+class CertificateError(VitalsignError, OSError):
+    """
+    A file that a server needs for TLS cannot be used.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class EndpointOptionError(VitalsignError, ValueError):

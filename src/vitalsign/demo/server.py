@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import uvicorn
 from prometheus_client import REGISTRY
 
+from vitalsign import _http_listen
 from vitalsign.demo.app import make_app
 from vitalsign.demo.figures import Meter
 from vitalsign.demo.shop import BugError
 from vitalsign.demo.traffic import send_traffic
-from vitalsign.exceptions import AddressError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Iterator
 
     from prometheus_client import CollectorRegistry
 
 __all__ = ["Demo", "listen", "serving"]
 
+_WORDS = _http_listen.Words(host="--host", port="--port", any_port="--port 0", intro="", if_taken="")
 _GRACE = 1  # seconds for requests that are being answered when the demo ends
 
 
@@ -55,11 +54,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         AddressError: That cannot be had; the text says why and what else to try.
     """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family)
-    except (OSError, UnicodeError) as error:
-        raise AddressError(_why_not(error, host, port), host=host, port=port) from error
+    return _http_listen.listen(host, port, _WORDS)
 
 
 @asynccontextmanager
@@ -75,7 +70,7 @@ async def serving(
         seed: The same seed makes the same visitors, in the same order.
         registry: Where the metrics go.
     """
-    url = _url(listener)
+    url = _http_listen.own_url(listener, "http")
     server = _Server(make_app(registry, seed))
     with _known_bug_kept_from_the_log():
         async with asyncio.TaskGroup() as tasks:
@@ -129,23 +124,3 @@ def _known_bug_kept_from_the_log() -> Iterator[None]:
         yield
     finally:
         log.removeFilter(is_news)
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    address = ip_address(host.partition("%")[0])
-    if address.is_unspecified:
-        host = "127.0.0.1" if address.version == 4 else "::1"
-    return f"http://{host}:{port}" if address.version == 4 else f"http://[{host}]:{port}"
-
-
-def _why_not(error: OSError | UnicodeError, host: str, port: int) -> str:
-    if isinstance(error, socket.gaierror | UnicodeError):
-        return f"the host {host!r} is not known. Give --host a name or address of this machine, such as 127.0.0.1."
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use. Choose another with --port, or any free one with --port 0."
-    if error.errno == errno.EACCES:
-        return f"port {port} of {host} is not allowed to this user. Choose one above 1023 with --port."
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine. Give --host one that is, such as 127.0.0.1."
-    return f"port {port} of {host} cannot be listened on: {error.strerror or error}."

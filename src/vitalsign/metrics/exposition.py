@@ -33,6 +33,7 @@ __all__ = [
     "CONTENT_TYPE",
     "OPENMETRICS_CONTENT_TYPE",
     "Escaping",
+    "gather",
     "generate_latest",
     "generate_openmetrics",
     "render",
@@ -90,23 +91,36 @@ def render(
         escaping: How names past the letters that every Prometheus reads are written.
         version: Of OpenMetrics, for metrics of others: from 2.0.0 on, their native histograms are shown.
     """
-    until = None if deadline is None else time.monotonic() + deadline
     write = _openmetrics_writer(escaping, version) if openmetrics else _text_writer(escaping)
     if openmetrics and traces_may_come():
         _look_out(registry)
+    for metric in gather(registry, deadline=deadline):
+        try:
+            yield from write(metric)
+        except Exception as error:  # noqa: BLE001
+            internal_error(f"render of {metric.name}", error)
+    if openmetrics:
+        yield END
+
+
+def gather(registry: Any = REGISTRY, *, deadline: float | None = None) -> Iterator[Metric]:
+    """
+    Collect *registry* as its page shows it: of all processes, where they share their metrics.
+
+    A collector that raises is left out, logged once and counted.
+
+    Args:
+        registry: A CollectorRegistry, or anything with a `collect()` like it.
+        deadline: Seconds after which a collector that has not answered is left out, as in `render`.
+    """
+    until = None if deadline is None else time.monotonic() + deadline
     for source in _sources(registry, until):
         try:
             metrics = _collect(source, until)
         except Exception as error:  # noqa: BLE001  # a broken collector must not take the page with it
             internal_error(collecting(_asked(source)), error)
             continue
-        for metric in metrics:
-            try:
-                yield from write(metric)
-            except Exception as error:  # noqa: BLE001
-                internal_error(f"render of {metric.name}", error)
-    if openmetrics:
-        yield END
+        yield from metrics
 
 
 def _look_out(registry: Any) -> None:

@@ -159,7 +159,7 @@ def test_page_that_cannot_be_rendered(orders, registry, monkeypatch):
 
     app = metrics_app(registry=registry)
     with monkeypatch.context() as patch:
-        patch.setattr("vitalsign._http_app.render", fail)
+        patch.setattr("vitalsign._http_endpoint.render", fail)
         failed = request(app)
     assert failed.status == 500
     assert "secret" not in failed.text
@@ -304,9 +304,44 @@ def test_scrape_after_a_fork_in_the_middle_of_a_request(registry):
     """A process forked while a thread of its parent's was asking for a page has no lock of that thread's."""
     Counter("shop_orders", "Orders.", registry=registry)
     app = metrics_app(registry=registry)
-    with app._worker._lock:
+    with app._pages._worker._lock, app._pages._endpoint._lock:
         text: str = forked(lambda: request(app).text)
     assert "shop_orders_total 0.0\n" in text
+
+
+def test_collector_that_ends_its_thread(orders, registry):
+    """A collector that raises SystemExit ends neither the rendering thread nor the wait of those who asked."""
+
+    class Leaving:
+        leaves = True
+
+        def describe(self) -> list[Any]:
+            return []
+
+        def collect(self) -> Any:
+            if self.leaves:
+                raise SystemExit
+            return []
+
+    leaving = Leaving()
+    registry.register(leaving)
+    app = metrics_app(registry=registry)
+    assert [request(app).status for _ in range(2)] == [500, 500]
+    leaving.leaves = False
+    assert request(app).status == 200
+
+
+def test_no_thread_to_be_had(orders, registry, monkeypatch):
+    """A scrape for which the system has no thread left is answered with 500, and the next one is whole."""
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    app = metrics_app(registry=registry)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert request(app).status == 500
+    assert request(app).status == 200
 
 
 def test_scrape_after_a_fork(slow, registry):
@@ -318,7 +353,7 @@ def test_scrape_after_a_fork(slow, registry):
     async def fork() -> str:
         scraped = asyncio.ensure_future(call(app))
         await asyncio.to_thread(slow.started.wait, 60)
-        app._registry = other
+        app._pages._endpoint._registry = other
         text: str = await asyncio.to_thread(forked, lambda: request(app).text)
         slow.may_end.set()
         await scraped

@@ -1,0 +1,75 @@
+"""SIGTERM while a job runs: it ends the job as an exception does, so that there is a moment to push."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Termination"]
+
+
+class Terminated(SystemExit):
+    """
+    SIGTERM has come, and nobody but us has a handler for it.
+
+    It is a SystemExit because event loops let no other exception through.
+    """
+
+
+class Termination:
+    """
+    Watch for SIGTERM in the main thread.
+
+    Where it would end the process at once, it raises in the main thread, and ends the process by the signal when the
+    block has been left. A handler that was there before is called as before, by itself. A signal that is ignored, or
+    that is not Python's business, stays that.
+    """
+
+    def __init__(self) -> None:
+        self._before: Callable[..., Any] | int | None = None
+        self._pid = os.getpid()
+        self._is_ending = False
+        self._is_due = False
+
+    def watch(self) -> None:
+        """Begin to watch, where that is possible."""
+        before = signal.getsignal(signal.SIGTERM)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and (before == signal.SIG_DFL or callable(before)):
+            self._before = before
+            signal.signal(signal.SIGTERM, self._on_signal)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Hold a signal back for the block; then put the handler back that was there, and let it have its signal."""
+        self._is_ending = True
+        try:
+            yield
+        finally:
+            self._restore()
+            if self._is_due:
+                signal.raise_signal(signal.SIGTERM)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if os.getpid() != self._pid:  # a forked child: the job is the parent's
+            self._restore()
+            signal.raise_signal(number)
+        elif self._is_ending:
+            self._is_due = True
+        elif callable(self._before):
+            self._before(number, frame)
+        else:
+            self._is_due = True
+            raise Terminated(128 + number)
+
+    def _restore(self) -> None:
+        # The job may have set another handler meanwhile: that one stays.
+        if self._before is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
+            with suppress(ValueError):  # the block is left in another thread
+                signal.signal(signal.SIGTERM, self._before)
