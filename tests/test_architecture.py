@@ -60,6 +60,8 @@ LIBRARY_OF = {
     "vitalsign._http_app": "starlette",
     "vitalsign.push._snappy": "cramjam",
     "vitalsign._http_access_asgi": "starlette",
+    "vitalsign._http_exchange": "starlette",
+    "vitalsign._http_websockets": "starlette",
 }
 """The one further library that a module, and what lies below it, is for."""
 

@@ -1,5 +1,5 @@
 """
-Route templates of Starlette and FastAPI requests, read from what the framework left in the scope.
+Route templates of ASGI requests, read from what the framework left in the scope; here, Starlette and FastAPI.
 
 The framework has matched the path already, so the template is looked up by the identity of what it chose: the
 endpoint (every release leaves it), the route (Starlette since 1.4, FastAPI always) and the context of an included
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from vitalsign._http_frameworks import Framework
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +57,12 @@ class Templates:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._framework = Framework(app)
         self._trees: dict[int, _Tree] = {}
+
+    def stated(self, scope: Scope) -> str | None:
+        """Return the template that was left in *scope* as such; None if nothing was."""
+        return self._framework.stated(scope)
 
     def resolve(self, scope: Scope, chosen: object, status: int) -> tuple[str, bool]:
         """
@@ -67,11 +74,15 @@ class Templates:
             status: Status code of the response.
 
         Returns:
-            The template, and whether it holds for every request to this router for which *chosen* is left.
+            The template, and whether it holds for every request to this router for which *chosen* is left; or, if
+            nothing was chosen, for every one that states the same.
         """
-        stated = scope.get("path_template")
-        if isinstance(stated, str):
-            return stated, False
+        stated = self.stated(scope)
+        if stated is not None:
+            return stated, chosen is None
+        again = self._framework.again(scope, status)
+        if again is not None:
+            return again, False
         root = scope.get("router") or _routed(scope.get("app")) or _routed(self._app)
         if root is None:
             return UNMATCHED, False

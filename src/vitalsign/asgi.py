@@ -12,31 +12,34 @@ app.add_route("/metrics", metrics_app())
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY
 
-from vitalsign._clock import monotonic
 from vitalsign._http_access_asgi import AccessLogMiddleware
 from vitalsign._http_app import MetricsApp, metrics_app
-from vitalsign._http_metrics import DURATION_BUCKETS, KNOWN_METHODS, OTHER_METHOD, HttpMetrics, Recording
+from vitalsign._http_exchange import WHERE, Exchange
+from vitalsign._http_labels import RequestInfo
+from vitalsign._http_metrics import http_metrics
 from vitalsign._http_paths import path_filter
-from vitalsign._http_routes import UNMATCHED, Templates
+from vitalsign._http_recorder import Recorder
+from vitalsign._http_routes import Templates
+from vitalsign._http_websockets import WebSocketRecorder
 from vitalsign._trace import REQUEST_HEADERS, expect_requests
+from vitalsign.exceptions import DuplicateMetricError
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["AccessLogMiddleware", "MetricsApp", "MetricsMiddleware", "metrics_app"]
+    from vitalsign._http_labels import LabelFunction
+    from vitalsign._http_metrics import Names
 
-_WHERE = "asgi.middleware"
-_CLIENT_GONE = 499  # nginx's status for a client that left before it had the whole response
-_NOTHING_SENT = 500  # what the server answers for an application that sent nothing
-_MAX_RECORDINGS = 10_000
+__all__ = ["AccessLogMiddleware", "MetricsApp", "MetricsMiddleware", "RequestInfo", "metrics_app"]
 
 
 class MetricsMiddleware:
@@ -44,12 +47,13 @@ class MetricsMiddleware:
     Measure every HTTP request: count, duration, in progress, sizes and exceptions, by method, route and status.
 
     The endpoint label is the route's template (`/users/{id}`), with the prefixes of mounts and included routers;
-    requests that no route answers share `__unmatched__`, methods that HTTP does not know share `__other__`. An
-    application that no Starlette router routes can name its template itself, in `scope["path_template"]`.
+    requests that no route answers share `__unmatched__`, methods that HTTP does not know share `__other__`. The routes
+    of Starlette, FastAPI, Litestar, Quart and Django are known; any other application can name its template itself, in
+    `scope["path_template"]`.
 
     The duration ends with the last byte of the response: background tasks are not in it. A client that leaves before
-    it has the whole response is counted with status 499. Other scopes than HTTP pass through, and so do requests that
-    a middleware further out counts in the same metrics.
+    it has the whole response is counted with status 499. WebSocket connections have metrics of their own. Other scopes
+    pass through, and so do requests that a middleware further out counts in the same metrics.
 
     While a request is answered, its `traceparent` header can become an exemplar of whatever is counted.
     """
@@ -60,47 +64,84 @@ class MetricsMiddleware:
         *,
         registry: CollectorRegistry = REGISTRY,
         namespace: str = "",
-        buckets: Sequence[float] = DURATION_BUCKETS,
+        names: Names = "prometheus",
+        buckets: Sequence[float] | None = None,
+        labels: Mapping[str, LabelFunction] | None = None,
         exclude: str | Iterable[str] = (),
         group_status: bool = False,
         sizes: bool = True,
+        first_byte: bool = False,
+        websockets: bool = True,
+        exemplars: bool = True,
     ) -> None:
         """
         Wrap *app* and declare the metrics; middleware with the same options shares them.
+
+        Where names are taken, the error comes at the start: at once; or where a framework makes its middleware while
+        the server is running already, by letting the start of the application's lifespan fail.
 
         Args:
             app: Any ASGI application.
             registry: Where the metrics are registered.
             namespace: First part of their names: `shop` makes `shop_http_requests_total`.
-            buckets: Bounds of the duration histogram, in seconds.
+            names: `prometheus` for names and labels as above, `opentelemetry` for those of its semantic conventions
+                (`http_server_request_duration_seconds`).
+            buckets: Bounds of the duration histogram, in seconds; the names' usual ones unless given.
+            labels: Further labels of the count and the duration, each with a function that computes its value from a
+                `RequestInfo` when the request has been answered. Give it one of few values.
             exclude: Paths that are not measured, exact or with `*`, as the application sees them: without the root
                 path of a proxy.
             group_status: Count by status class (`2xx`) in place of status code.
             sizes: Measure the bodies of requests and responses too.
+            first_byte: Measure the time to the first byte of the response's body too.
+            websockets: Measure WebSocket connections.
+            exemplars: Let these metrics bear the ids of a sampled trace.
 
         Raises:
-            DuplicateMetricError: One of the names is taken by another library, or with other buckets.
+            DuplicateMetricError: One of the names is taken by another library, or with other labels or buckets.
+            MetricError: An option is not valid.
         """
         self.app = app
-        self._metrics = HttpMetrics(
-            registry=registry, namespace=namespace, buckets=buckets, group_status=group_status, sizes=sizes
-        )
         self._excludes = path_filter(exclude)
-        self._mark = f"vitalsign.http.{id(self._metrics.requests)}"  # in the scope of what these metrics measure
-        self._recorder = _Recorder(self._metrics, Templates(app))
+        self._mark = ""  # in the scope of what these metrics measure
+        self._websockets: WebSocketRecorder | None = None
+        self._refusal: DuplicateMetricError | None = None
+        try:
+            metrics = http_metrics(
+                names,
+                registry=registry,
+                namespace=namespace,
+                buckets=buckets,
+                labels=labels or {},
+                group_status=group_status,
+                sizes=sizes,
+                first_byte=first_byte,
+                exemplars=exemplars,
+                websockets=websockets,
+            )
+        except DuplicateMetricError as error:
+            if not _is_loop_running():
+                raise
+            self._refusal = error
+            self._excludes = _everything
+            return
+        self._mark = f"vitalsign.http.{id(metrics.first)}"
+        self._recorder = Recorder(metrics, Templates(app))
+        if metrics.websockets is not None:
+            self._websockets = WebSocketRecorder(metrics.websockets, self._recorder)
         expect_requests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and measure it."""
         if scope["type"] != "http" or self._mark in scope or (self._excludes is not None and self._excludes(scope)):
-            await self.app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         exchange = None
         try:
             scope[self._mark] = True
-            exchange = _Exchange(self._recorder, scope, receive, send)
+            exchange = Exchange(self._recorder, scope, receive, send)
         except Exception as error:  # noqa: BLE001  # nothing of ours may keep a request from its answer
-            internal_error(_WHERE, error)
+            internal_error(WHERE, error)
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -116,163 +157,41 @@ class MetricsMiddleware:
         finally:
             REQUEST_HEADERS.set(outer)
 
-
-class _Recorder:
-    """Find the series that a finished request belongs to."""
-
-    def __init__(self, metrics: HttpMetrics, templates: Templates) -> None:
-        self.in_progress = metrics.in_progress
-        self._metrics = metrics
-        self._templates = templates
-        self._known: dict[tuple[int, int, str, int], tuple[Recording, object]] = {}
-
-    def find(self, scope: Scope, method: str, status: int, outcome: int) -> Recording:
-        """
-        Return what writes the figures of a request: by one look-up for all but the first of its kind.
-
-        Args:
-            scope: As the framework left it.
-            method: As the client sent it.
-            status: Of the response.
-            outcome: Status to count: another one if the client did not get the response.
-        """
-        # What the framework chose is told by identity: routes cannot be hashed.
-        chosen = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
-        if chosen is None:
-            chosen = scope["route"] if "route" in scope else scope.get("endpoint")
-        router = scope.get("router")
-        key = (id(router), id(chosen), method, outcome)
-        try:
-            return self._known[key][0]
-        except KeyError:
-            pass
-        endpoint, is_settled = self._endpoint(scope, chosen, status)
-        recording = self._metrics.recording(_bounded(method), endpoint, outcome)
-        if is_settled and method in KNOWN_METHODS:
-            if len(self._known) >= _MAX_RECORDINGS:
-                self._known.clear()
-            self._known[key] = recording, (router, chosen)  # kept alive: nothing else may come to have their ids
-        return recording
-
-    def count_exception(self, scope: Scope, method: str, status: int, error: Exception) -> None:
-        """Count *error*, which left the application."""
-        endpoint, _ = self._endpoint(scope, None, status)
-        self._metrics.count_exception(_bounded(method), endpoint, error)
-
-    def _endpoint(self, scope: Scope, chosen: object, status: int) -> tuple[str, bool]:
-        try:
-            return self._templates.resolve(scope, chosen, status)
-        except Exception as error:  # noqa: BLE001  # a router of an unknown kind must not lose the request
-            internal_error("asgi.route", error)
-            return UNMATCHED, False
-
-
-class _Exchange:
-    """One request and its response, as they pass."""
-
-    __slots__ = (
-        "_began", "_gauge", "_has_trailers", "_is_ending", "_is_gone", "_is_open", "_is_unsized", "_method",
-        "_receive", "_received", "_recorder", "_scope", "_send", "_sent", "_status",
-    )  # fmt: skip
-
-    def __init__(self, recorder: _Recorder, scope: Scope, receive: Receive, send: Send) -> None:
-        self._began = monotonic()
-        self._recorder = recorder
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._status = 0  # until the response starts
-        self._received = self._sent = 0.0  # bytes; floats, which a histogram takes faster
-        self._is_open = True
-        self._is_ending = self._is_gone = self._is_unsized = self._has_trailers = False
-        self._method = method = scope["method"]
-        self._gauge = gauge = recorder.in_progress[method]
-        gauge.inc()
-
-    async def receive(self) -> Message:
-        """Take a message from the server, and count the body that it brings."""
-        message = await self._receive()
-        try:
-            if message["type"] == "http.request":
-                self._received += len(message.get("body", b""))
-            elif message["type"] == "http.disconnect" and not self._is_ending:
-                self._is_gone = True
-        except Exception as error:  # noqa: BLE001
-            internal_error(_WHERE, error)
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Hand a message to the server, count the body that it carries, and record the request after the last one."""
-        try:
-            kind = message["type"]
-            if kind == "http.response.body":
-                self._sent += len(message.get("body", b""))
-                if not (self._has_trailers or message.get("more_body")):
-                    self._is_ending = True
-            elif kind == "http.response.start":
-                self._status = message["status"]
-                if "trailers" in message:
-                    self._has_trailers = message["trailers"]
-            else:
-                self._note_extension(kind, message)
-        except Exception as error:  # noqa: BLE001
-            internal_error(_WHERE, error)
-        try:
-            await self._send(message)
-        except OSError:  # how a server says that the client has left
-            self._is_gone = True
-            raise
-        if self._is_ending:
-            self.finish()
-
-    def fail(self, error: BaseException) -> None:
-        """Record a request whose application raised *error*, or was cancelled."""
-        if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
-            self._is_gone = True
-        self.finish()
-        if isinstance(error, Exception) and not (self._is_gone and _says_client_left(error)):
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is no HTTP request, or none that these metrics measure."""
+        kind = scope["type"]
+        if kind == "lifespan" and self._refusal is not None:
+            await _refuse_to_start(self._refusal, receive, send)
+        elif kind == "websocket" and self._websockets is not None and self._mark not in scope:
+            if self._excludes is not None and self._excludes(scope):
+                await self.app(scope, receive, send)
+                return
+            scope[self._mark] = True
+            outer = REQUEST_HEADERS.get()
+            REQUEST_HEADERS.set(scope.get("headers"))
             try:
-                self._recorder.count_exception(self._scope, self._method, self._status, error)
-            except Exception as failure:  # noqa: BLE001
-                internal_error(_WHERE, failure)
-
-    def finish(self) -> None:
-        """Record the request, once, whatever became of its response."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        elapsed = monotonic() - self._began
-        try:
-            self._gauge.dec()
-            status = self._status or _NOTHING_SENT
-            add, add_duration, add_received, add_sent = self._recorder.find(
-                self._scope, self._method, status, _CLIENT_GONE if self._is_gone else status
-            )
-            add()
-            add_duration(elapsed)
-            if add_received is not None:
-                add_received(self._received)
-            if add_sent is not None and self._status and not self._is_unsized:
-                add_sent(0.0 if self._method == "HEAD" else self._sent)  # servers drop the body of an answer to HEAD
-        except Exception as error:  # noqa: BLE001
-            internal_error(_WHERE, error)
-
-    def _note_extension(self, kind: str, message: Message) -> None:
-        if kind == "http.response.trailers":
-            self._is_ending = not message.get("more_trailers")
-        elif kind == "http.response.pathsend":
-            self._is_unsized = True
-            self._is_ending = not self._has_trailers
-        elif kind == "http.response.zerocopysend":
-            self._is_unsized = self._is_unsized or message.get("count") is None
-            self._sent += message.get("count") or 0
-            self._is_ending = not (self._has_trailers or message.get("more_body"))
+                await self._websockets.measure(self.app, scope, receive, send)
+            finally:
+                REQUEST_HEADERS.set(outer)
+        else:
+            if self._refusal is not None:  # there was no lifespan to say it at
+                internal_error(WHERE, self._refusal)
+            await self.app(scope, receive, send)
 
 
-def _bounded(method: str) -> str:
-    return method if method in KNOWN_METHODS else OTHER_METHOD
+async def _refuse_to_start(error: DuplicateMetricError, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": str(error)})
+    raise error
 
 
-def _says_client_left(error: Exception) -> bool:
-    # Told by name, since frameworks each have a class of their own for it.
-    return isinstance(error, OSError) or type(error).__name__ == "ClientDisconnect"
+def _is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _everything(_: Mapping[str, Any]) -> bool:
+    return True

@@ -55,11 +55,15 @@ class ApiClientCollector(EventCollector[_Metrics]):
         client: Value of the label `client`: the API that is called.
         templates: Paths, with a `{name}` for each part that varies. A path that fits none is `__unmatched__`. Without
             templates the host takes the place of the path; past 20 hosts, `__other__`.
+        forward_trace: Whether the transports hand the current trace on to the API (W3C `traceparent` and
+            `tracestate`), in requests that bear none: OpenTelemetry's current span, or what the request that is being
+            answered brought.
     """
 
-    def __init__(self, client: str, *, templates: Iterable[str] = ()) -> None:
+    def __init__(self, client: str, *, templates: Iterable[str] = (), forward_trace: bool = True) -> None:
         super().__init__({"client": client})
         self.client = client
+        self.forward_trace = forward_trace
         self._templates = [(template, _pattern(template)) for template in templates]
         self._hosts: set[str] = set()
 

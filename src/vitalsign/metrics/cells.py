@@ -166,7 +166,8 @@ class _SharedOut(Cell):
     def _trace_for(self, place: int) -> Mapping[str, str] | None:
         """Return the exemplar of the present trace, on the slow way of a write, if one is wanted at *place*."""
         others = self._others
-        is_wanted = others.wants(place) if others.__class__ is Lookout else traces_may_come()
+        is_new = others.__class__ is not Lookout
+        is_wanted = (self._family.places and traces_may_come()) if is_new else others.wants(place)
         return trace_labels() if is_wanted else None
 
     def _go_on_looking(self, lookout: Lookout | None, place: int, *, is_found: bool) -> None:
@@ -176,6 +177,10 @@ class _SharedOut(Cell):
             lookout = Lookout()  # a child or thread that is new begins with one
         if lookout is not None and lookout.note(place, is_found=is_found, places=places):
             self._put_in_place(lookout)
+
+    def _bear_no_traces(self) -> None:
+        """Look for no trace in any child of this metric; exemplars that are given stay welcome."""
+        self._family.places = 0
 
     def _all_others(self) -> dict[Shard, Any] | None:
         others = self._others

@@ -18,9 +18,12 @@ from vitalsign.metrics.registry import shared_name
 from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import CollectorRegistry
+
+    from vitalsign.metrics.caching import ChildCache
 
 __all__ = ["Family", "picker"]
 
@@ -51,6 +54,7 @@ class Family:
         "aside",
         "asks",
         "bounds",
+        "caches",
         "children",
         "in_order",
         "is_most_recent",
@@ -86,6 +90,7 @@ class Family:
         self.make_child: Callable[[Family, tuple[str, ...] | None], Any] = make_child
         self.on_overflow: Callable[[Family], None] = on_overflow
         self.children: dict[tuple[str, ...], Any] = {}
+        self.caches: list[weakref.ref[ChildCache]] = []
         self.aside: dict[tuple[str, ...], Aside] = {}
         self.views: dict[tuple[str, ...], Any] = {}
         self.bounds: list[float] = [-inf, *spec.buckets[:-1]]
@@ -178,7 +183,9 @@ class Family:
         self._drop(lambda _key: True)
 
     def forget_views(self) -> None:
-        """Let views look up anew what they remember of `children`; under the lock."""
+        """Let views and caches look up anew what they remember of `children`; under the lock."""
+        for cache in [cache for reference in self.caches if (cache := reference()) is not None]:
+            cache.forget()
         for view in self.views.values():
             view._family.children = {}
 

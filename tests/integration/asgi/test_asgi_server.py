@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import random
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -128,6 +131,28 @@ def test_malformed_requests(server):
             client.recv(10_000)
     assert {key[0] for key in requests(server)} <= {"/api/{version}/echo/{id}"}
     assert "vitalsign_internal_errors_total" not in server.get("/metrics").text
+
+
+def test_scanner(server):
+    """Hundreds of hostile requests over real sockets leave few series, and a server that answers."""
+    chance = random.Random(4)
+    for _ in range(300):
+        method, path = chance.choice([b"GET", b"POST", b"get", b"BREW", b"\xff"]), b"/" + chance.randbytes(12)
+        if chance.random() < 0.7:
+            path = quote(path).encode()
+        host, noise = chance.randbytes(10), chance.randbytes(20)
+        length = chance.choice([b"", b"Content-Length: abc", b"Content-Length: -1", b"Transfer-Encoding: nonsense"])
+        with contextlib.suppress(OSError), connect(server) as client:
+            client.sendall(
+                method + b" " + path + b" HTTP/1.1\r\nConnection: close\r\nHost: " + host + b"\r\nX-Noise: " + noise
+                + b"\r\ntraceparent: " + noise + b"\r\n" + length + b"\r\n\r\n"
+            )  # fmt: skip
+            client.shutdown(socket.SHUT_WR)
+            client.recv(10_000)
+    assert {key[0] for key in requests(server)} <= {"__unmatched__"}
+    assert len(requests(server)) < 20
+    assert "vitalsign_internal_errors_total" not in server.get("/metrics").text
+    assert server.get("/api/v1/echo/1").status == 200
 
 
 def test_scrape_with_the_headers_of_prometheus(server, promtool):

@@ -24,5 +24,5 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Put a clock that stands still under the middleware."""
     clock = Clock()
-    monkeypatch.setattr("vitalsign.asgi.monotonic", clock)
+    monkeypatch.setattr("vitalsign._http_exchange.monotonic", clock)
     return clock

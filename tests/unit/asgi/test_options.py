@@ -55,6 +55,10 @@ def test_namespace(registry):
         "request_exceptions",
         "request_size_bytes",
         "response_size_bytes",
+        "websocket_connections",
+        "websocket_connections_active",
+        "websocket_duration_seconds",
+        "websocket_messages",
     }
 
 
@@ -212,7 +216,7 @@ def test_random_paths_and_methods_leave_few_series(registry):
     }
     assert counted(registry, "http_requests_in_progress") == {("GET",): 0, ("__other__",): 0}
     assert len(generate_latest(registry).splitlines()) < 150
-    assert stack.app._recorder._known == {}
+    assert not stack.app._recorder._known
 
 
 async def every(app: Any, requests: list[tuple[str, str]]) -> None:

@@ -485,9 +485,9 @@ def test_os_error_of_the_application_is_an_error(registry):
 # -- what is not ours
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket", "webtransport"])
+@pytest.mark.parametrize("kind", ["lifespan", "webtransport"])
 def test_other_scopes_pass_through(kind, registry):
-    """Lifespan, websockets and scopes of the future reach the application as they are, and are not measured."""
+    """Lifespan and scopes of the future reach the application as they are, and are not measured."""
     seen: list[Any] = []
 
     async def app(*arguments: Any) -> None:
@@ -535,11 +535,11 @@ def test_failure_of_the_library_leaves_the_response_untouched(registry, monkeypa
 
     monkeypatch.setattr("vitalsign.metrics.internal._reported", set())
     before = internal_errors("asgi.middleware")
-    for broken in ("_Recorder.find", "_Exchange.__init__", "_Exchange._note_extension"):
+    for broken in ("_http_recorder.Recorder.find", "_http_exchange.Exchange.__init__"):
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-            patch.setattr(f"vitalsign.asgi.{broken}", fail)
+            patch.setattr(f"vitalsign.{broken}", fail)
             assert request(app, "/2").text == "fine"
-    monkeypatch.setattr("vitalsign.asgi._Recorder.count_exception", fail)
+    monkeypatch.setattr("vitalsign._http_recorder.Recorder.count_exception", fail)
     with pytest.raises(LookupError, match="theirs"):
         asyncio.run(failing(http_scope(), Client().receive, Client().send))
     assert internal_errors("asgi.middleware") == before + 3

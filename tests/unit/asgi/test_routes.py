@@ -510,7 +510,7 @@ def test_two_routers_behind_one_middleware(make, registry):
 
 def test_many_routers_behind_one_middleware(registry, monkeypatch):
     """What is remembered of routers and routes is bounded, and forgetting it loses no figure."""
-    monkeypatch.setattr("vitalsign.asgi._MAX_RECORDINGS", 3)
+    monkeypatch.setattr("vitalsign._http_recorder._MAX_RECORDINGS", 3)
     apps = {f"/{number}": with_routes(Route("/{id}", answer), Route(f"/{number}/x", answer)) for number in range(40)}
 
     async def choose(scope: Any, receive: Any, send: Any) -> None:

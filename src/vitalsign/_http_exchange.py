@@ -1,0 +1,185 @@
+"""One HTTP request and its response, as their ASGI messages pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vitalsign._clock import monotonic
+from vitalsign._http_labels import RequestInfo
+from vitalsign._http_metrics import CLIENT_GONE
+from vitalsign.metrics.internal import internal_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from vitalsign._http_recorder import Recorder
+
+__all__ = ["WHERE", "Exchange", "client_left"]
+
+WHERE = "asgi.middleware"
+"""Where failures of the middleware are counted."""
+
+_NOTHING_SENT = 500  # what the server answers for an application that sent nothing
+
+
+class Exchange:
+    """One request and its response, as they pass."""
+
+    __slots__ = (
+        "_began", "_error", "_first_byte", "_gauge", "_has_trailers", "_is_ending", "_is_gone", "_is_open",
+        "_is_unsized", "_method", "_outcome", "_receive", "_received", "_recorder", "_scope", "_send", "_sent",
+        "_start", "_status",
+    )  # fmt: skip
+
+    def __init__(self, recorder: Recorder, scope: Scope, receive: Receive, send: Send) -> None:
+        self._began = monotonic()
+        self._recorder = recorder
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._start: Message | None = None  # the message that started the response
+        self._status = 0  # until then
+        self._received = self._sent = 0.0  # bytes; floats, which a histogram takes faster
+        self._first_byte = 0.0  # when it was sent; only of a body that takes several messages
+        self._error: BaseException | None = None
+        self._is_open = True
+        self._is_ending = self._is_gone = self._is_unsized = self._has_trailers = False
+        self._method = method = scope["method"]
+        self._gauge = gauge = recorder.in_progress[(method, scope["scheme"]) if recorder.is_by_scheme else method]
+        gauge.inc()
+
+    async def receive(self) -> Message:
+        """Take a message from the server, and count the body that it brings."""
+        message = await self._receive()
+        try:
+            if message["type"] == "http.request":
+                self._received += len(message.get("body", b""))
+            elif message["type"] == "http.disconnect" and not self._is_ending:
+                self._is_gone = True
+        except Exception as error:  # noqa: BLE001
+            internal_error(WHERE, error)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Hand a message to the server, count the body that it carries, and record the request after the last one."""
+        try:
+            kind = message["type"]
+            if kind == "http.response.body":
+                self._sent += len(message.get("body", b""))
+                if not (self._has_trailers or message.get("more_body")):
+                    self._is_ending = True
+            elif kind == "http.response.start":
+                self._status = message["status"]
+                self._start = message
+                if "trailers" in message:
+                    self._has_trailers = message["trailers"]
+            else:
+                self._note_extension(kind, message)
+        except Exception as error:  # noqa: BLE001
+            internal_error(WHERE, error)
+        try:
+            await self._send(message)
+        except OSError:  # how a server says that the client has left
+            self._is_gone = True
+            raise
+        if self._is_ending:
+            self.finish()
+        elif self._sent and not self._first_byte:
+            self._first_byte = monotonic()
+
+    def fail(self, error: BaseException) -> None:
+        """Record a request whose application raised *error*, or was cancelled."""
+        if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+            self._is_gone = True
+        elif isinstance(error, Exception) and not (self._is_gone and client_left(error)):
+            self._error = error
+        self.finish()
+        if isinstance(self._error, Exception):
+            try:
+                self._recorder.count_exception(self._scope, self._method, self._status, self._error)
+            except Exception as failure:  # noqa: BLE001
+                internal_error(WHERE, failure)
+
+    def finish(self) -> None:
+        """Record the request, once, whatever became of its response."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        now = monotonic()
+        elapsed = now - self._began
+        try:
+            self._gauge.dec()
+            status = self._status or _NOTHING_SENT
+            self._outcome = outcome = CLIENT_GONE if self._is_gone else status
+            add, add_duration, add_first_byte, add_received, add_sent = self._recorder.find(
+                self._scope, self._method, status, outcome, self._describe
+            )
+            if add is not None:
+                add()
+            add_duration(elapsed)
+            if add_received is not None:
+                add_received(self._received)
+            if self._status:
+                if add_sent is not None and not self._is_unsized:
+                    # Servers drop the body of an answer to HEAD.
+                    add_sent(0.0 if self._method == "HEAD" else self._sent)
+                if add_first_byte is not None and (self._first_byte or self._is_ending):
+                    add_first_byte((self._first_byte or now) - self._began)
+        except Exception as error:  # noqa: BLE001
+            internal_error(WHERE, error)
+
+    def _describe(self) -> RequestInfo:
+        return _Info(
+            self._scope,
+            method=self._method,
+            path=self._scope["path"],
+            scheme=self._scope.get("scheme", "http"),
+            http_version=self._scope.get("http_version", ""),
+            status=self._outcome,
+            error=self._error,
+        ).of(self._start)
+
+    def _note_extension(self, kind: str, message: Message) -> None:
+        if kind == "http.response.trailers":
+            self._is_ending = not message.get("more_trailers")
+        elif kind == "http.response.pathsend":
+            self._is_unsized = True
+            self._is_ending = not self._has_trailers
+        elif kind == "http.response.zerocopysend":
+            self._is_unsized = self._is_unsized or message.get("count") is None
+            self._sent += message.get("count") or 0
+            self._is_ending = not (self._has_trailers or message.get("more_body"))
+
+
+class _Info(RequestInfo):
+    """A request that came by ASGI."""
+
+    __slots__ = ("_start",)
+
+    _start: Mapping[str, Any] | None
+
+    def of(self, start: Mapping[str, Any] | None) -> RequestInfo:
+        """Take the message that started the response along."""
+        self._start = start
+        return self
+
+    def header(self, name: str) -> str:
+        """Return a header of the request."""
+        return _header(self.scope.get("headers", ()), name)
+
+    def response_header(self, name: str) -> str:
+        """Return a header of the response."""
+        return _header(self._start.get("headers", ()) if self._start else (), name)
+
+
+def client_left(error: Exception) -> bool:
+    """Tell whether *error* is what frameworks raise when the client has gone."""
+    # Told by name, since frameworks each have a class of their own for it.
+    return isinstance(error, OSError) or type(error).__name__ == "ClientDisconnect"
+
+
+def _header(headers: Iterable[tuple[bytes, bytes]], name: str) -> str:
+    wanted = name.lower().encode("latin-1")
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == wanted), "")
