@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
     Headers = Iterable[tuple[bytes, bytes]]
 
-__all__ = ["ACCESS_LOGGER", "CLIENT_GONE", "NOTHING_SENT", "REQUEST_ID", "Access", "AccessLog"]
+__all__ = ["ACCESS_LOGGER", "REQUEST_ID", "Access", "AccessLog"]
 
 ACCESS_LOGGER = "vitalsign.access"
 REQUEST_ID = "X-Request-ID"
-CLIENT_GONE = 499  # nginx's status for a client that left before it had the whole response
-NOTHING_SENT = 500  # what a server answers for an application that sent nothing
 
 _SANE = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}").fullmatch
 _ID_BYTES = 16

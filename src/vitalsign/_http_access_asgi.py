@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vitalsign._clock import monotonic
-from vitalsign._http_access import ACCESS_LOGGER, CLIENT_GONE, NOTHING_SENT, REQUEST_ID, Access, AccessLog
+from vitalsign._http_access import ACCESS_LOGGER, REQUEST_ID, Access, AccessLog
+from vitalsign._http_metrics import CLIENT_GONE, NOTHING_SENT
 from vitalsign._http_paths import path_filter
 from vitalsign._http_routes import UNMATCHED, Templates
 from vitalsign.metrics.internal import internal_error

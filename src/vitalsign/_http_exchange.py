@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign._clock import monotonic
 from vitalsign._http_labels import RequestInfo
-from vitalsign._http_metrics import CLIENT_GONE
+from vitalsign._http_metrics import CLIENT_GONE, NOTHING_SENT
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ __all__ = ["WHERE", "Exchange", "client_left"]
 
 WHERE = "asgi.middleware"
 """Where failures of the middleware are counted."""
-
-_NOTHING_SENT = 500  # what the server answers for an application that sent nothing
 
 
 class Exchange:
@@ -111,7 +109,7 @@ class Exchange:
         elapsed = now - self._began
         try:
             self._gauge.dec()
-            status = self._status or _NOTHING_SENT
+            status = self._status or NOTHING_SENT
             self._outcome = outcome = CLIENT_GONE if self._is_gone else status
             add, add_duration, add_first_byte, add_received, add_sent = self._recorder.find(
                 self._scope, self._method, status, outcome, self._describe

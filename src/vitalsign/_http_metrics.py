@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from vitalsign._http_labels import LabelFunction, RequestInfo
 
-__all__ = ["CLIENT_GONE", "KNOWN_METHODS", "HttpMetrics", "Names", "Recording", "explained", "http_metrics"]
+__all__ = [
+    "CLIENT_GONE",
+    "KNOWN_METHODS",
+    "NOTHING_SENT",
+    "OTHER_METHOD",
+    "HttpMetrics",
+    "Names",
+    "Recording",
+    "explained",
+    "http_metrics",
+]
 
 Names = Literal["prometheus", "opentelemetry"]
 
@@ -28,6 +38,12 @@ KNOWN_METHODS = frozenset(
 )  # fmt: skip
 CLIENT_GONE = 499
 """nginx's status for a client that left before it had the whole response."""
+
+NOTHING_SENT = 500
+"""What the server answers for an application that sent nothing."""
+
+OTHER_METHOD = "__other__"
+"""Stands for all methods that are not known, in whatever number and case clients make them up."""
 
 _SIZE_BUCKETS = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)  # 256 B to 16 MiB by factors of 4
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
@@ -76,7 +92,7 @@ class HttpMetrics:
         first: What tells these metrics from others: two middleware with the same one count the same.
     """
 
-    other_method = "__other__"
+    other_method = OTHER_METHOD
     """Method label of all methods that are not known, in whatever number and case clients make them up."""
     buckets: tuple[float, ...] = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
     """Seconds."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vitalsign._clock import monotonic
 from vitalsign._http_frameworks import REQUEST
 from vitalsign._http_labels import RequestInfo
-from vitalsign._http_metrics import CLIENT_GONE
+from vitalsign._http_metrics import CLIENT_GONE, NOTHING_SENT
 from vitalsign._trace import REQUEST_HEADERS
 from vitalsign.metrics.internal import internal_error
 
@@ -25,7 +25,6 @@ __all__ = ["WHERE", "WsgiExchange"]
 WHERE = "wsgi.middleware"
 """Where failures of the middleware are counted."""
 
-_NOTHING_SENT = 500  # what the server answers for an application that sent nothing
 _UNREADABLE = 0  # counted for a status line that begins with no number
 
 
@@ -115,7 +114,7 @@ class WsgiExchange:
         self.finish()
         if isinstance(error, Exception):
             try:
-                status = _NOTHING_SENT if self._status is None else self._status
+                status = NOTHING_SENT if self._status is None else self._status
                 self._recorder.count_exception(self._environ, self._method, status, error)
             except Exception as failure:  # noqa: BLE001
                 internal_error(WHERE, failure)
@@ -128,7 +127,7 @@ class WsgiExchange:
         now = monotonic()
         try:
             self._gauge.dec()
-            status = _NOTHING_SENT if self._status is None else self._status
+            status = NOTHING_SENT if self._status is None else self._status
             is_gone = not self._is_complete and not self._is_all_there()
             self._outcome = outcome = CLIENT_GONE if is_gone else status
             outer = REQUEST_HEADERS.get()
