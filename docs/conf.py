@@ -25,12 +25,13 @@ nitpick_ignore_regex = [
     # Types of other libraries: links to them would need their inventories, and so the internet, at each build.
     (
         "py:class",
-        r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|socket|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Path|Route|datetime",
+        r"(asyncio|collections|concurrent|datetime|httpx|logging|os|prometheus_client|socket|ssl)\..+",
     ),
+    ("py:class", r"ASGIApp|CollectorRegistry|Metric|Path|Route|StartResponse|WSGIApplication|WSGIEnvironment|datetime"),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     (
         "py:class",
-        r"(.+\.)?(_F|Counts|Decorated|Decorator|File|GaugeMode|Instrument|Labels|Networks|Observes|Sets|Token|UpAndDown)",
+        r"(.+\.)?(_F|AlertStatus|Counts|Decorated|Decorator|File|GaugeMode|Instrument|Labels|Networks|Observes|Sets|Token|UpAndDown)",
     ),
     # What only we make.
     ("py:class", r"(.+\.)?Endpoint"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign._clock import monotonic
 from vitalsign._http_access import ACCESS_LOGGER, REQUEST_ID, Access, AccessLog
+from vitalsign._http_frameworks import REQUEST, Framework
 from vitalsign._http_metrics import CLIENT_GONE, NOTHING_SENT
 from vitalsign._http_paths import path_filter
 from vitalsign._http_routes import UNMATCHED
@@ -20,6 +21,8 @@ __all__ = ["AccessLogMiddleware"]
 
 _WHERE = "wsgi.access"
 _MARK = "vitalsign.access"  # in the environ of what is logged already
+_WITHOUT_BODY = (204, 304)
+_MEASURED = "vitalsign.http."  # begins the marks of what is measured
 _KEY = "HTTP_" + REQUEST_ID.upper().replace("-", "_")
 
 
@@ -28,8 +31,8 @@ class AccessLogMiddleware:
     Log one line for each request, and give all lines of a request its id.
 
     The id is the request's `X-Request-ID` if that is sane, or a new one; the response has it in the same header unless
-    the application has set one. The route is Flask's template, or what the application puts into
-    `environ["path_template"]`; without either it is `__unmatched__`.
+    the application has set one. The route is the template that `MetricsMiddleware` names its series by; the two can
+    stand in either order.
 
     Each request has a context of its own (`contextvars`), which lasts until its response is closed: a streamed body
     logs with the request's id too.
@@ -57,6 +60,7 @@ class AccessLogMiddleware:
         self.app = app
         self._log = AccessLog(logger, paths=paths, trust_request_id=trust_request_id)
         self._excludes = path_filter(exclude)
+        self._framework = Framework(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass a request on, and log it."""
@@ -72,7 +76,7 @@ class AccessLogMiddleware:
         traceparent = environ.get("HTTP_TRACEPARENT")
         headers = [] if traceparent is None else [(b"traceparent", traceparent.encode("latin-1", "replace"))]
         self._log.enter(request_id, headers)
-        exchange = _Exchange(self._log, environ, start_response, request_id)
+        exchange = _Exchange(self._log, self._framework, environ, start_response, request_id)
         exchange.is_open = self._excludes is None or not self._excludes({"path": environ.get("PATH_INFO", "")})
         try:
             body = self.app(environ, exchange.start_response)
@@ -89,9 +93,15 @@ class _Exchange:
     """One request and its response, as they pass."""
 
     def __init__(
-        self, log: AccessLog, environ: WSGIEnvironment, start_response: StartResponse, request_id: str
+        self,
+        log: AccessLog,
+        framework: Framework,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        request_id: str,
     ) -> None:
         self.is_open = True  # a line is still to be written
+        self._framework = framework
         self._began = monotonic()
         self._log = log
         self._environ = environ
@@ -120,8 +130,10 @@ class _Exchange:
 
     def finish(self, error: BaseException | None = None, *, is_whole: bool = True) -> None:
         """Write the line, once, whatever became of the response."""
-        left = isinstance(error, GeneratorExit) or not (is_whole or error or self.sent == self._length)
-        sent = 0 if self._environ["REQUEST_METHOD"] == "HEAD" else self.sent
+        is_head = self._environ["REQUEST_METHOD"] == "HEAD"
+        is_whole = is_whole or is_head or self._status in _WITHOUT_BODY or self.sent == self._length
+        left = isinstance(error, GeneratorExit) or not (is_whole or error)
+        sent = 0 if is_head else self.sent  # servers drop the body of an answer to HEAD
         self._write(CLIENT_GONE if left else self._status or NOTHING_SENT, sent, error)
 
     def finish_unread(self) -> None:
@@ -134,11 +146,24 @@ class _Exchange:
             seconds = monotonic() - self._began
             path = self._environ.get("PATH_INFO", "")
             method = self._environ["REQUEST_METHOD"]
-            route = self._route or _route(self._environ) or UNMATCHED
-            self._log.write(Access(method, route, status, seconds, sent, error, path))
+            self._log.write(Access(method, self._find_route(), status, seconds, sent, error, path))
+
+    def release(self) -> None:
+        """Let go of the framework's request, which refers to the environ; beside metrics, those do it."""
+        if REQUEST in self._environ and not any(key.startswith(_MEASURED) for key in self._environ):
+            del self._environ[REQUEST]
+
+    def _find_route(self) -> str:
+        try:
+            environ, status = self._environ, self._status or NOTHING_SENT
+            route = self._route or self._framework.stated(environ) or self._framework.again(environ, status)
+        except Exception as error:  # noqa: BLE001  # a framework of an unknown kind must not lose the line
+            internal_error("wsgi.route", error)
+            route = None
+        return route or UNMATCHED
 
     def _note(self, status: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        self._route = _route(self._environ)  # Flask forgets it once it has answered
+        self._route = self._framework.stated(self._environ)  # some forget it once they have answered
         self._status = int(status[:3])
         names = {name.lower(): value for name, value in headers}
         length = names.get("content-length", "")
@@ -182,6 +207,7 @@ class _Body:
                 self._context.run(close)
         finally:
             self._finish()
+            self._exchange.release()
 
     def _finish(self, error: BaseException | None = None) -> None:
         self._context.run(self._exchange.finish, error, is_whole=self._is_whole)
@@ -198,11 +224,3 @@ def _is_file(body: object, environ: WSGIEnvironment) -> bool:
     """Tell whether *body* is what the server sends faster if nobody else touches it."""
     wrapper = environ.get("wsgi.file_wrapper")
     return isinstance(wrapper, type) and isinstance(body, wrapper)
-
-
-def _route(environ: WSGIEnvironment) -> str | None:
-    stated = environ.get("path_template")
-    if isinstance(stated, str):
-        return stated
-    rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    return rule if isinstance(rule, str) else None

@@ -11,11 +11,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vitalsign._clock import monotonic
-from vitalsign._http_alerts import Alert, Identity, parse_alerts
+from vitalsign._http_alerts import Alert, parse_alerts
 from vitalsign.exceptions import AlertPayloadError
 from vitalsign.metrics.instruments import OWN_MAX_SERIES, Counter
 from vitalsign.metrics.internal import internal_error
@@ -54,6 +55,9 @@ def said(status: int, text: str, *headers: tuple[str, str]) -> Reply:
     body = f"{text}\n".encode("utf-8", "replace")
     return Reply(status, body, (*headers, ("content-type", "text/plain; charset=utf-8")))
 
+
+Identity: TypeAlias = tuple[str, str, datetime]
+"""Fingerprint, status and start: what tells two alerts apart."""
 
 Claim: TypeAlias = Literal["new", "again", "busy", "done"]
 

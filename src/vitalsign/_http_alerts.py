@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from vitalsign.exceptions import AlertPayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Alert", "AlertGroup", "Identity", "parse_alerts"]
+__all__ = ["Alert", "AlertGroup", "parse_alerts"]
 
 AlertStatus: TypeAlias = Literal["firing", "resolved"]
 
@@ -88,17 +88,9 @@ class Alert:
         return self.status == "firing"
 
     @property
-    def identity(self) -> Identity:
-        """What a repeated notification has again: alert, state, and the firing that it belongs to."""
-        return Identity(self.fingerprint, self.status, self.starts_at)
-
-
-class Identity(NamedTuple):
-    """What tells two notifications of alerts apart."""
-
-    fingerprint: str
-    status: str
-    starts_at: datetime
+    def identity(self) -> tuple[str, str, datetime]:
+        """What a repeated notification has again: fingerprint, status, and since when it fires."""
+        return self.fingerprint, self.status, self.starts_at
 
 
 def parse_alerts(body: bytes) -> list[Alert]:

@@ -72,7 +72,7 @@ def configure_logging(
         registry: Where `log_messages_total` is registered; None to count nothing.
 
     Returns:
-        What puts everything back as it was: by `close()`, or as a context manager.
+        What puts everything back as it was, by `close()` or as a context manager.
 
     Raises:
         MissingExtraError: python-json-logger is not installed.

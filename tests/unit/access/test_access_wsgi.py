@@ -10,8 +10,9 @@ from wsgiref.validate import validator
 
 import pytest
 
+from tests.unit.asgi.driver import endpoints
 from vitalsign.logs import current_context
-from vitalsign.wsgi import AccessLogMiddleware
+from vitalsign.wsgi import AccessLogMiddleware, MetricsMiddleware
 
 shop = logging.getLogger("tests.shop")
 
@@ -116,6 +117,19 @@ def test_a_body_that_is_not_read_to_its_end(log):
     request(AccessLogMiddleware(app), read="first")
     assert access(log)[0]["status"] == 499
     assert closed == [True]
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not")])
+def test_an_answer_without_a_body_is_whole(log, method, status):
+    """Where there is no body to send, a server that reads none of it is no client that has left."""
+
+    def app(environ, start_response):
+        start_response(status, [])
+        return iter([b""])
+
+    environ = {"PATH_INFO": "/", "REQUEST_METHOD": method}
+    AccessLogMiddleware(app)(environ, lambda status, headers: None).close()
+    assert (access(log)[0]["status"], access(log)[0]["response_bytes"]) == (int(status[:3]), 0)
 
 
 def test_a_body_of_the_promised_length_is_whole(log):
@@ -235,5 +249,40 @@ def test_routes_of_flask(log):
         answer = client.get("/users/7", headers={"X-Request-ID": "mine"}, buffered=True)
         client.get("/nowhere", buffered=True)
     assert answer.headers["X-Request-ID"] == "mine"
-    assert [line["route"] for line in access(log)] == ["/users/<int:number>", "__unmatched__"]
+    assert [line["route"] for line in access(log)] == ["/users/{number}", "__unmatched__"]
     assert {line["request_id"] for line in log.lines if line["logger"] == "tests.shop"} == {"mine"}
+
+
+@pytest.mark.parametrize("access_first", [True, False])
+@pytest.mark.parametrize("path", ["/users/7", "/users/7/", "/nowhere"])
+def test_routes_are_those_of_the_metrics(log, registry, access_first, path):
+    """In either order beside the metrics, lines name the routes that the series are named by."""
+    app = pytest.importorskip("flask").Flask("shop")
+    app.add_url_rule("/users/<int:number>/", view_func=lambda number: "hello", endpoint="user")
+    if access_first:
+        app.wsgi_app = AccessLogMiddleware(MetricsMiddleware(app.wsgi_app, registry=registry))
+    else:
+        app.wsgi_app = MetricsMiddleware(AccessLogMiddleware(app.wsgi_app), registry=registry)
+    request(app.wsgi_app, path)
+    assert {line["route"] for line in access(log)} == endpoints(registry)
+    assert endpoints(registry) == {"__unmatched__" if path == "/nowhere" else "/users/{number}/"}
+
+
+def test_the_frameworks_request_is_let_go(log):
+    """What was noted to find the route does not stay in the environ, which it refers to."""
+    app = pytest.importorskip("flask").Flask("shop")
+    app.add_url_rule("/", view_func=lambda: "hello", endpoint="home")
+    environ = {}
+    setup_testing_defaults(environ)
+    body = AccessLogMiddleware(app.wsgi_app)(environ, lambda status, headers, exc_info=None: None)
+    assert b"".join(body) == b"hello"
+    body.close()
+    assert "vitalsign.request" not in environ
+
+
+def test_a_framework_that_cannot_be_asked_breaks_nothing(log, monkeypatch):
+    """If the route cannot be found, the request is answered and logged without it."""
+    app = AccessLogMiddleware(hello)
+    monkeypatch.setattr(app, "_framework", None)
+    assert request(app)[2] == b"hello"
+    assert access(log)[0]["route"] == "__unmatched__"
