@@ -322,7 +322,7 @@ def test_hanging_collector_does_not_take_the_time_of_the_push(serve, registry):
     registry.register(Hanging())
     Counter("rows", "Rows.", registry=registry).inc(3)
     server = serve()
-    with push_on_exit(server.url, job="report", registry=registry, deadline=1.0):
+    with push_on_exit(server.url, job="report", registry=registry, deadline=3.0):
         pass
     forever.set()
     (request,) = server.requests
