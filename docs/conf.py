@@ -34,7 +34,7 @@ nitpick_ignore_regex = [
         r"(.+\.)?(_F|AlertStatus|Counts|Decorated|Decorator|File|GaugeMode|Instrument|Labels|Networks|Observes|Sets|Token|UpAndDown)",
     ),
     # What only we make.
-    ("py:class", r"(.+\.)?Endpoint"),
+    ("py:class", r"(.+\.)?(Certificates|Endpoint)"),
     # What methods return to be used at once, as the line that returns it says.
     ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|InProgress)"),
 ]
