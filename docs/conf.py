@@ -28,7 +28,7 @@ nitpick_ignore_regex = [
         r"(asyncio|concurrent|datetime|httpx|os|prometheus_client|ssl)\..+|ASGIApp|CollectorRegistry|Metric|Path|Route|datetime",
     ),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
-    ("py:class", r"(.+\.)?(_F|Counts|Decorated|Decorator|GaugeMode|Labels|Observes|Sets|UpAndDown)"),
+    ("py:class", r"(.+\.)?(_F|Counts|Decorated|Decorator|Destination|GaugeMode|Labels|Observes|Sets|UpAndDown)"),
     # What methods return to be used at once, as the line that returns it says.
     ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|InProgress)"),
 ]
