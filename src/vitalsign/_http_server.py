@@ -28,6 +28,8 @@ _SECONDS_TO_ASK = 10.0  # with the handshake of TLS
 _SECONDS_TO_READ = 60.0  # for a client to take its answer
 _PAUSE = 0.5  # seconds, after the system had no socket to give
 _PIECE = 65_536  # bytes; what a client does not read waits in the page, not in a copy of it
+_ROOT = notice(200, "The metrics are at /metrics.")
+_NOT_FOUND = notice(404, "Only /metrics is here.")
 
 
 class Server:
@@ -118,9 +120,7 @@ class Server:
             return refused
         if head.method not in READING:
             return wrong_method()
-        return notice(
-            *((200, "The metrics are at /metrics.") if head.path == b"/" else (404, "Only /metrics is here."))
-        )
+        return _ROOT if head.path == b"/" else _NOT_FOUND
 
 
 class _Crowd:
