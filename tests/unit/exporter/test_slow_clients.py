@@ -86,6 +86,30 @@ def test_more_connections_than_are_held(start, clients):
     assert read_all(slow[-1]).startswith(b"HTTP/1.1 200 ")
 
 
+def test_scrape_that_takes_its_time_is_not_given_up(start, clients, registry, monkeypatch):
+    """Who has asked, and waits for its page, does not have to go for others who have not asked yet."""
+    started, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        def describe(self):
+            return []
+
+        def collect(self):
+            started.set()
+            may_end.wait(60)
+            return []
+
+    monkeypatch.setattr("vitalsign._http_server._MOST_ARRIVING", 2)
+    registry.register(Slow())
+    exporter = start()
+    scraping = clients.enter_context(connect(exporter, GET))
+    assert started.wait(60)
+    silent = [clients.enter_context(connect(exporter)) for _ in range(4)]
+    assert read_all(silent[0]) == b""
+    may_end.set()
+    assert read_all(scraping).startswith(b"HTTP/1.1 200 ")
+
+
 def test_clients_that_do_not_read_and_are_too_many(start, clients, big, monkeypatch):
     """Answers that nobody takes are few, since each may hold a page: the oldest is given up for the next."""
     monkeypatch.setattr("vitalsign._http_server._MOST_ANSWERED", 2)
