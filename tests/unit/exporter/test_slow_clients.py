@@ -121,6 +121,16 @@ def test_clients_that_do_not_read_and_are_too_many(start, clients, big, monkeypa
     assert len(read_all(first)) < BIG
 
 
+def test_slow_reader_gets_the_whole_page(start, clients, big):
+    """A client that begins to read late, and reads little at a time, gets the page to its last byte."""
+    exporter = start()
+    client = clients.enter_context(connect(exporter, GET, buffer=4096))
+    wait_until(lambda: exporter._server._answered._tasks, "the answer to be given")
+    head, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert b"content-length: %d\r\n" % len(body) in head
+    assert len(body) > BIG
+
+
 def test_time_to_ask(start, clients, monkeypatch):
     """Who has not asked in time is let go, whether it says nothing or drips."""
     monkeypatch.setattr("vitalsign._http_server._SECONDS_TO_ASK", 0.2)
