@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.servers import PATIENCE, free_port, get, running, wait_until
 from tests.unit.exporter.clients import connect
 from vitalsign import Counter
 from vitalsign.exporter import start_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from prometheus_client import CollectorRegistry
 
     from vitalsign.exporter import Exporter
 
 pytestmark = pytest.mark.integration
+
+SHOP = """
+import os
+from vitalsign import Counter
+
+REQUESTS = Counter("shop_requests", "Requests.")
+
+def app(environ, start_response):
+    REQUESTS.inc()
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+GUNICORN = """
+def when_ready(server):
+    from vitalsign.exporter import start_exporter
+
+    start_exporter(port={port})
+"""
 
 TOKEN = "s3cret"
 
@@ -89,3 +113,32 @@ def test_prometheus_without_what_is_asked_for(changes, exporter, orders, certifi
     )
     assert prometheus.wait_for('up{job="worker"}', lambda up: up == 0) == 0
     assert prometheus.query("shop_orders_total") == []
+
+
+def test_exporter_in_gunicorns_master(tmp_path: Path):
+    """One exporter in the master shows what all workers have counted, a killed one too, and its port is its alone."""
+    port, own = free_port(), free_port()
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=own))
+    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "shop:app"]
+    env = {"VITALSIGN_PROCESSES_DIR": str(tmp_path / "shared")}
+    page = f"http://127.0.0.1:{own}/metrics"
+    with running(command, port=port, ready="/", log=tmp_path / "log", env=env, cwd=tmp_path) as server:
+        worker = int(server.get("/").text)
+        before = counted(page)
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: int(server.get("/").text) != worker, "another worker")
+        after = counted(page)
+        assert after > before
+        assert [server.get("/").status for _ in range(20)] == [200] * 20
+        assert counted(page) == after + 20
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait(PATIENCE)
+        with pytest.raises(ConnectionRefusedError):  # although workers may still be there
+            connect(SimpleNamespace(port=own)).close()
+
+
+def counted(page: str) -> float:
+    """Return the requests that a page shows."""
+    (line,) = [line for line in get(page).text.splitlines() if line.startswith("shop_requests_total ")]
+    return float(line.split()[1])

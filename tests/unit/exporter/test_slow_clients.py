@@ -86,6 +86,30 @@ def test_more_connections_than_are_held(start, clients):
     assert read_all(slow[-1]).startswith(b"HTTP/1.1 200 ")
 
 
+def test_scrape_that_takes_its_time_is_not_given_up(start, clients, registry, monkeypatch):
+    """Who has asked, and waits for its page, does not have to go for others who have not asked yet."""
+    started, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        def describe(self):
+            return []
+
+        def collect(self):
+            started.set()
+            may_end.wait(60)
+            return []
+
+    monkeypatch.setattr("vitalsign._http_server._MOST_ARRIVING", 2)
+    registry.register(Slow())
+    exporter = start()
+    scraping = clients.enter_context(connect(exporter, GET))
+    assert started.wait(60)
+    silent = [clients.enter_context(connect(exporter)) for _ in range(4)]
+    assert read_all(silent[0]) == b""
+    may_end.set()
+    assert read_all(scraping).startswith(b"HTTP/1.1 200 ")
+
+
 def test_clients_that_do_not_read_and_are_too_many(start, clients, big, monkeypatch):
     """Answers that nobody takes are few, since each may hold a page: the oldest is given up for the next."""
     monkeypatch.setattr("vitalsign._http_server._MOST_ANSWERED", 2)
@@ -95,6 +119,16 @@ def test_clients_that_do_not_read_and_are_too_many(start, clients, big, monkeypa
     for _ in range(2):
         assert clients.enter_context(connect(exporter, GET, buffer=4096)).recv(9) == b"HTTP/1.1 "
     assert len(read_all(first)) < BIG
+
+
+def test_slow_reader_gets_the_whole_page(start, clients, big):
+    """A client that begins to read late, and reads little at a time, gets the page to its last byte."""
+    exporter = start()
+    client = clients.enter_context(connect(exporter, GET, buffer=4096))
+    wait_until(lambda: exporter._server._answered._tasks, "the answer to be given")
+    head, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert b"content-length: %d\r\n" % len(body) in head
+    assert len(body) > BIG
 
 
 def test_time_to_ask(start, clients, monkeypatch):
