@@ -15,7 +15,10 @@ from vitalsign.metrics.wrapping import Decorated, wrap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["current_context", "log_context", "snapshot"]
+__all__ = ["RECORD_FIELDS", "current_context", "log_context", "snapshot"]
+
+RECORD_FIELDS = "_vitalsign"
+"""Attribute of a record that holds the fields of where it was logged, which may be another thread than writes it."""
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _fields: ContextVar[Mapping[str, object]] = ContextVar("vitalsign_log_fields", default=_NOTHING)
