@@ -39,8 +39,9 @@ SERVERS = {
     "prometheus-pushgateway": "prometheus-pushgateway",
     "redis-server": "redis-server",
     "victoria-metrics": "victoria-metrics",
+    "wrk": "wrk",
 }
-"""The programs that integration tests start, each with the Debian package that brings it."""
+"""The programs that integration tests and benchmarks start, each with the Debian package that brings it."""
 
 
 class BootstrapError(Exception):

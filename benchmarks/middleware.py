@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-__all__ = ["rows"]
+__all__ = ["LIBRARIES", "application", "rows"]
 
 _ROUTES = (20, 300)
 _REQUESTS = 50
@@ -43,7 +43,7 @@ def rows() -> list[Row]:
             f"HTTP middleware, extra time per request, the last of {routes} parameterised routes",
             SECONDS,
             tuple(
-                Contender(name, distribution, partial(extra_time, name, routes)) for name, distribution, _ in _LIBRARIES
+                Contender(name, distribution, partial(extra_time, name, routes)) for name, distribution, _ in LIBRARIES
             ),
             Target(factor=6, limit=6e-6),
         )
@@ -60,7 +60,7 @@ def extra_time(library: str, routes: int, short: bool) -> float:
     Both are asked in turns, a few requests at a time, and the best turn of each counts: what disturbs one only ever
     adds.
     """
-    bare, measured = _application(routes), _application(routes)
+    bare, measured = application(routes), application(routes)
     _add_middleware(library, measured)
     path = f"/r{routes - 1}/42"
     scope = {**_SCOPE, "path": path, "raw_path": path.encode()}
@@ -88,7 +88,7 @@ async def _send(message: Any) -> None:
     pass
 
 
-def _application(routes: int) -> Starlette:
+def application(routes: int) -> Starlette:
     from starlette.applications import Starlette
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
@@ -100,7 +100,7 @@ def _application(routes: int) -> Starlette:
 
 
 def _add_middleware(library: str, app: Starlette) -> None:
-    add = _add_floor if library == "floor" else next(add for name, _, add in _LIBRARIES if name == library)
+    add = _add_floor if library == "floor" else next(add for name, _, add in LIBRARIES if name == library)
     add(app)
 
 
@@ -162,7 +162,7 @@ class _Floor:
             self.seen = status, perf_counter() - start
 
 
-_LIBRARIES: tuple[tuple[str, str, Callable[[Starlette], None]], ...] = (
+LIBRARIES: tuple[tuple[str, str, Callable[[Starlette], None]], ...] = (
     (*OURS, _add_vitalsign),
     ("aioprometheus", "aioprometheus", _add_aioprometheus),
     ("prometheus_fastapi_instrumentator", "prometheus-fastapi-instrumentator", _add_instrumentator),

@@ -31,10 +31,10 @@ nitpick_ignore_regex = [
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     (
         "py:class",
-        r"(.+\.)?(_F|AlertStatus|Counts|Decorated|Decorator|File|GaugeMode|Instrument|Labels|Networks|Observes|Sets|Token|UpAndDown)",
+        r"(.+\.)?(_F|AlertStatus|Counts|Decorated|Decorator|Destination|File|GaugeMode|Instrument|Labels|Networks|Observes|Sets|Token|UpAndDown)",
     ),
     # What only we make.
-    ("py:class", r"(.+\.)?Endpoint"),
+    ("py:class", r"(.+\.)?(Certificates|Endpoint)"),
     # What methods return to be used at once, as the line that returns it says.
     ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|InProgress)"),
 ]

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from flask import Flask
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -179,6 +180,21 @@ def test_exporter():
     assert "python_info{" in taken[0].text
     with pytest.raises(httpx.ConnectError):
         fetch()
+
+
+def test_wsgi():
+    """The middleware of the same name goes round Flask, and any WSGI application."""
+    app = Flask("shop")
+    app.add_url_rule("/hello/<name>", "hello", lambda name: name)
+    promised(
+        """
+        from vitalsign.wsgi import MetricsMiddleware  # Flask, Django, any WSGI app
+        app.wsgi_app = MetricsMiddleware(app.wsgi_app)
+        """,
+        app=app,
+    )
+    assert app.test_client().get("/hello/you").status_code == 200
+    assert value("http_requests_total", method="GET", endpoint="/hello/{name}", status="200") == 1
 
 
 # -- collectors

@@ -2,8 +2,8 @@
 Route templates of frameworks that choose routes without Starlette: Django, Flask, Quart, Litestar.
 
 Litestar leaves its template in the scope. Django, Flask and Quart tell nobody, or take it back before the body is
-read, so their application objects are made to leave a note. What is turned away with a redirect or a 405 has no route
-in any of them, but a path that one answers: it is looked up once more, by their own means.
+read, so their application objects are made to leave a note. What is turned away, by a redirect, a 405 or middleware,
+has no route in any of them, but a path that one answers: it is looked up once more, by their own means.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REQUEST = "vitalsign.request"
 
 _NOTE = "vitalsign.route"  # where Django's route is noted
 _MAX_DEPTH = 8  # of middleware round an application
-_METHOD_NOT_ALLOWED = 405
+_NOT_FOUND, _METHOD_NOT_ALLOWED = 404, 405
 
 _PARAMETER = re.compile(r"<(?:[^<>]*:)?(\w+)>")  # <id>, <int:id>, <any(a,b):kind>
 _GROUP = re.compile(r"\(\?P<(\w+)>|(?<!\\)\((?!\?)")
@@ -61,8 +61,8 @@ class Framework:
         return None if rule is None else _from_werkzeug(rule.rule)
 
     def again(self, scope: Scope, status: int) -> str | None:
-        """Return the template of a path whose request was turned away: redirected, or 405; None if it has none."""
-        if self._look_again is None or (status != _METHOD_NOT_ALLOWED and not 300 <= status < 400):
+        """Return the template of a path that was answered before a route was chosen for it; None if it has none."""
+        if self._look_again is None or status == _NOT_FOUND:  # the scanner's case: not worth matching again
             return None
         try:
             return self._look_again(scope, status)
@@ -76,7 +76,7 @@ class Framework:
                 self._look_again = _again_in_django
             elif hasattr(layer, "url_map") and hasattr(layer, "create_url_adapter"):
                 _take_notes_of_flask(layer)
-                self._look_again = lambda scope, _: _again_by_werkzeug(layer, scope)
+                self._look_again = lambda scope, status: _again_by_werkzeug(layer, scope)  # noqa: ARG005
             elif hasattr(layer, "asgi_router"):
                 self._look_again = lambda scope, status: _again_in_litestar(layer, scope, status)
             else:
@@ -116,11 +116,12 @@ def _take_notes_of_django(handler: Any) -> None:
 
 
 def _again_in_django(scope: Scope, status: int) -> str | None:
-    urls = sys.modules.get("django.urls")
+    resolve, missing = sys.modules["django.urls"].resolve, sys.modules["django.urls"].Resolver404
     path = scope.get("PATH_INFO") or scope["path"].removeprefix(scope.get("root_path", ""))
-    if urls is None or status == _METHOD_NOT_ALLOWED:  # a view's own doing, whose route is noted
-        return None
-    return _from_django(urls.resolve(_with_other_slash(path)).route)
+    try:
+        return _from_django(resolve(path).route)
+    except missing:
+        return _from_django(resolve(path + "/").route) if 300 <= status < 400 else None
 
 
 @lru_cache(1024)
@@ -190,7 +191,3 @@ def _again_in_litestar(app: Any, scope: Scope, status: int) -> str | None:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     template: str = app.asgi_router.handle_routing(path=path.rstrip("/") or "/", method="OPTIONS")[-1]
     return template
-
-
-def _with_other_slash(path: str) -> str:
-    return path.rstrip("/") if path.endswith("/") and path != "/" else path + "/"

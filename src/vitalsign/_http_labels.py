@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     LabelFunction = Callable[["RequestInfo"], object]
 
-__all__ = ["ExtraLabels", "LabelFunction", "RequestInfo"]
+__all__ = ["ExtraLabels", "RequestInfo"]
 
 _LONGEST = 128  # characters of a value: clients can send headers of many KiB
 

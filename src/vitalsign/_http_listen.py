@@ -1,25 +1,18 @@
-"""Where a server of ours listens: its socket, and its certificates."""
+"""Where a server of ours listens."""
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import ssl
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from vitalsign.exceptions import AddressError, CertificateError, EndpointOptionError
+from vitalsign.exceptions import AddressError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["File", "Words", "listen", "own_url", "tls_context"]
+__all__ = ["Words", "listen", "own_url"]
 
 _HIGHEST_PORT = 65_535
 _BACKLOG = 512  # connections that may wait while the interpreter is busy
-
-File = str | os.PathLike[str]
 
 
 class Words(NamedTuple):
@@ -89,48 +82,3 @@ def own_url(listener: socket.socket, scheme: str) -> str:
     if address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
     return f"{scheme}://{host}:{port}" if address.version == 4 else f"{scheme}://[{host}]:{port}"
-
-
-def tls_context(certfile: File | None, keyfile: File | None, client_cafile: File | None) -> ssl.SSLContext | None:
-    """
-    Return what TLS connections are made with; None where there is to be no TLS.
-
-    Args:
-        certfile: The server's certificate, and those that lead to its authority, as PEM.
-        keyfile: Its private key; None if that stands in the same file.
-        client_cafile: Authorities; clients need a certificate of one of these. None asks for none.
-
-    Raises:
-        EndpointOptionError: A file is given without the certificate that it needs.
-        CertificateError: A file cannot be used.
-    """
-    if certfile is None:
-        for option, file in (("keyfile", keyfile), ("client_cafile", client_cafile)):
-            if file is not None:
-                raise EndpointOptionError(f"{option}= is of no use without TLS. Give certfile= too, or leave it out.")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _load("certfile", certfile, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations)  # tells it from the key
-    option, file = ("certfile", certfile) if keyfile is None else ("keyfile", keyfile)
-    _load(option, file, lambda path: context.load_cert_chain(certfile, path, password=_no_password))
-    if client_cafile is not None:
-        _load("client_cafile", client_cafile, context.load_verify_locations)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _load(option: str, file: File, load: Callable[[File], object]) -> None:
-    path = os.fspath(file)
-    try:
-        load(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise CertificateError(
-            f"The exporter cannot use {option}={path!r}: {reason}. It needs a PEM file that this user may read, and a "
-            "private key that is not encrypted and belongs to the certificate.",
-            path=path,
-        ) from error
-
-
-def _no_password() -> str:
-    raise ValueError("the private key is encrypted")  # unasked, OpenSSL would ask for its password on the terminal

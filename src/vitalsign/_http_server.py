@@ -14,9 +14,9 @@ from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
     import socket
-    import ssl
 
     from vitalsign._http_endpoint import Endpoint
+    from vitalsign._http_tls import Certificates
 
 __all__ = ["Server"]
 
@@ -28,6 +28,8 @@ _SECONDS_TO_ASK = 10.0  # with the handshake of TLS
 _SECONDS_TO_READ = 60.0  # for a client to take its answer
 _PAUSE = 0.5  # seconds, after the system had no socket to give
 _PIECE = 65_536  # bytes; what a client does not read waits in the page, not in a copy of it
+_ROOT = notice(200, "The metrics are at /metrics.")
+_NOT_FOUND = notice(404, "Only /metrics is here.")
 
 
 class Server:
@@ -38,11 +40,11 @@ class Server:
     first have to go.
     """
 
-    def __init__(self, listener: socket.socket, context: ssl.SSLContext | None, endpoint: Endpoint) -> None:
+    def __init__(self, listener: socket.socket, tls: Certificates | None, endpoint: Endpoint) -> None:
         listener.setblocking(False)
         self.listener = listener
         self.stop = asyncio.Event()
-        self._context = context
+        self._tls = tls
         self._endpoint = endpoint
         self._pages = AsyncEndpoint(endpoint)
         self._connections: set[socket.socket] = set()
@@ -106,7 +108,8 @@ class Server:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=_LONGEST_HEAD, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._context)
+        context = self._tls.context() if self._tls else None
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=context)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _answer(self, head: Head, peer: str) -> Page:
@@ -117,9 +120,7 @@ class Server:
             return refused
         if head.method not in READING:
             return wrong_method()
-        return notice(
-            *((200, "The metrics are at /metrics.") if head.path == b"/" else (404, "Only /metrics is here."))
-        )
+        return _ROOT if head.path == b"/" else _NOT_FOUND
 
 
 class _Crowd:

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 __all__ = ["Head", "HeadError", "read_head", "write_head"]
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.[01]").fullmatch
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*").fullmatch
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_FORBIDDEN = re.compile(rb"[\x00\r\n]").search
 _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE).match
 
 
 class HeadError(ValueError):
     """What a client has sent is no request."""
+
+    def __init__(self) -> None:
+        super().__init__("That is no request of HTTP/1.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,19 @@ def read_head(head: bytes) -> Head:
     """
     line, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     request = _REQUEST_LINE(line)
-    matches = [_FIELD(field) for field in fields]
-    if request is None or None in matches:
-        raise HeadError("That is no request of HTTP/1.")
+    if request is None:
+        raise HeadError
     method, target = request.groups()
     origin = _ORIGIN(target)  # of a server too, clients may ask as they ask a proxy
     path, _, query = target[origin.end() if origin else 0 :].partition(b"?")
-    headers = [(match[1].lower(), match[2]) for match in matches if match]
-    return Head(method.decode(), path or b"/", query, headers)
+    return Head(method.decode(), path or b"/", query, [_read_field(field) for field in fields])
+
+
+def _read_field(field: bytes) -> tuple[bytes, bytes]:
+    name, colon, value = field.partition(b":")
+    if not colon or _NAME(name) is None or _FORBIDDEN(value):
+        raise HeadError
+    return name.lower(), value.strip(b" \t")
 
 
 def write_head(page: Page) -> bytes:

@@ -32,7 +32,7 @@ class WsgiExchange:
     """One request and its response, as they pass."""
 
     __slots__ = (
-        "_began", "_environ", "_error", "_first_byte", "_gauge", "_headers", "_is_complete", "_is_open",
+        "_began", "_environ", "_error", "_files", "_first_byte", "_gauge", "_headers", "_is_complete", "_is_open",
         "_is_unsized", "_method", "_outcome", "_recorder", "_sent", "_start_response", "_status", "_write",
         "trace_headers",
     )  # fmt: skip
@@ -50,6 +50,10 @@ class WsgiExchange:
         self._error: BaseException | None = None
         self._is_open = True
         self._is_complete = self._is_unsized = False
+        self._files: list[object] = []  # what the server's wrapper has made, where that is no class
+        wrapper = environ.get("wsgi.file_wrapper")
+        if wrapper is not None and not isinstance(wrapper, type):
+            environ["wsgi.file_wrapper"] = _noting(wrapper, self._files)
         traceparent = environ.get("HTTP_TRACEPARENT")
         self.trace_headers = _trace_headers(environ) if traceparent else ()
         self._method = method = environ["REQUEST_METHOD"]
@@ -99,6 +103,7 @@ class WsgiExchange:
             return _SizedBody(self, body) if hasattr(body, "__len__") else _Body(self, body)
         except Exception as error:  # noqa: BLE001
             internal_error(WHERE, error)
+            self.complete()
             return body
 
     def complete(self) -> None:
@@ -175,7 +180,9 @@ class WsgiExchange:
 
     def _is_file(self, body: Any) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
-        return isinstance(wrapper, type) and isinstance(body, wrapper)
+        if isinstance(wrapper, type):
+            return isinstance(body, wrapper)
+        return any(body is file for file in self._files)
 
     def _hook(self, body: Any) -> None:
         """Leave a server's own file wrapper what it is, by which the server knows it; take note when it is closed."""
@@ -191,7 +198,7 @@ class WsgiExchange:
 
         try:
             body.close = close_and_finish
-        except AttributeError:  # written in C, or with slots
+        except (AttributeError, TypeError):  # written in C, or with slots
             self.complete()
 
     def _describe(self) -> RequestInfo:
@@ -292,6 +299,17 @@ class _Info(RequestInfo):
     def response_header(self, name: str) -> str:
         """Return a header of the response."""
         return next((value for key, value in self._headers if key.lower() == name.lower()), "")
+
+
+def _noting(wrapper: Callable[..., object], files: list[object]) -> Callable[..., object]:
+    """Return what wraps files as *wrapper* does, and notes them: such servers know theirs by identity."""
+
+    def wrap(*arguments: object) -> object:
+        file = wrapper(*arguments)
+        files.append(file)
+        return file
+
+    return wrap
 
 
 def _trace_headers(environ: WSGIEnvironment) -> Sequence[tuple[bytes, bytes]]:

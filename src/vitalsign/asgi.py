@@ -13,6 +13,7 @@ app.add_route("/metrics", metrics_app())
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY
@@ -189,7 +190,8 @@ def _is_loop_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
+        trio = sys.modules.get("trio")
+        return trio is not None and bool(trio.lowlevel.in_trio_run())
     return True
 
 

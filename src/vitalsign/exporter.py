@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY
 
 from vitalsign._http_endpoint import Endpoint
-from vitalsign._http_listen import listen, own_url, tls_context
+from vitalsign._http_listen import listen, own_url
 from vitalsign._http_server import Server
+from vitalsign._http_tls import certificates
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from types import TracebackType
     from typing import Self
 
     from prometheus_client import CollectorRegistry
 
     from vitalsign._access import Networks, Token
-    from vitalsign._http_listen import File
+    from vitalsign._http_tls import Certificates, File
 
 __all__ = ["Exporter", "start_exporter"]
 
@@ -65,7 +65,8 @@ def start_exporter(
         token: Secret that clients have to send as `Authorization: Bearer …`, or a function that returns it, called for
             each request; None asks for none.
         allow: Networks that clients have to come from, such as `10.0.0.0/8` and `::1`. None lets all in.
-        certfile: Certificate for TLS, and those that lead to its authority, as PEM; None serves without TLS.
+        certfile: Certificate for TLS, and those that lead to its authority, as PEM; None serves without TLS. This and
+            the next two are read again when they have changed.
         keyfile: Its private key, not encrypted; None if it stands in the same file.
         client_cafile: Authorities; clients have to show a certificate of one of them. None asks for none.
         deadline: Seconds after which a collector that has not answered is left out; None goes by what the scraper says
@@ -77,10 +78,10 @@ def start_exporter(
         EndpointOptionError: Another option makes no sense.
     """
     endpoint = Endpoint(registry, token=token, allow=allow, deadline=deadline)
-    context = tls_context(certfile, keyfile, client_cafile)
+    tls = certificates(certfile, keyfile, client_cafile)
     listener = listen(host, port)
     try:
-        return Exporter(listener, context, endpoint)
+        return Exporter(listener, tls, endpoint)
     except BaseException:
         listener.close()
         raise
@@ -95,10 +96,10 @@ class Exporter:
         url: Where this machine finds the page.
     """
 
-    def __init__(self, listener: socket.socket, context: ssl.SSLContext | None, endpoint: Endpoint) -> None:
+    def __init__(self, listener: socket.socket, tls: Certificates | None, endpoint: Endpoint) -> None:
         self.port: int = listener.getsockname()[1]
-        self.url = own_url(listener, "https" if context else "http") + "/metrics"
-        self._server = Server(listener, context, endpoint)
+        self.url = own_url(listener, "https" if tls else "http") + "/metrics"
+        self._server = Server(listener, tls, endpoint)
         self._runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
         self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run, name=f"vitalsign-exporter-{self.port}", daemon=True)

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
-from vitalsign.asgi import MetricsApp, MetricsMiddleware, metrics_app
+from vitalsign.asgi import MetricsApp, MetricsMiddleware, RequestInfo, metrics_app
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -32,3 +32,22 @@ api.add_route("/metrics", metrics_app())
 api.mount("/own", metrics_app())
 
 wrapped: ASGIApp = MetricsMiddleware(metrics_app(), sizes=False, exclude="/metrics")
+
+api.add_middleware(
+    MetricsMiddleware,
+    names="opentelemetry",
+    labels={"plan": lambda info: info.header("x-plan"), "failed": lambda info: info.status >= 500},
+    first_byte=True,
+    websockets=False,
+    exemplars=False,
+)
+
+
+def cache(info: RequestInfo) -> str:
+    """Return what a label function returns."""
+    assert_type(info.status, int)
+    return info.response_header("x-cache")
+
+
+MetricsMiddleware(metrics_app(), labels={"cache": cache})
+MetricsMiddleware(metrics_app(), names="otel")  # type: ignore[arg-type]

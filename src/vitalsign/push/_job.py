@@ -68,7 +68,8 @@ class BatchJob:
     `job_last_success_timestamp_seconds`. An exception is a failure, and so is SIGTERM, Ctrl-C, a cancelled task and
     `sys.exit` with a status.
 
-    As a context manager it is one run at a time; as a decorator it makes a run of each call.
+    It is made by `push_on_exit` and its like. As a context manager it is one run at a time; as a decorator it makes a
+    run of each call.
     """
 
     def __init__(

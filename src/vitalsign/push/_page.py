@@ -103,7 +103,7 @@ def _once(samples: Iterable[Sample]) -> Iterator[Sample]:
         series = (sample.name, frozenset(sample.labels.items()))
         if series not in seen:
             seen.add(series)
-            yield sample._replace(timestamp=None)
+            yield sample._replace(value=float(sample.value), timestamp=None)
 
 
 def labelled(labels: Mapping[str, str], target: Mapping[str, str]) -> dict[str, str]:

@@ -136,8 +136,7 @@ class RemoteWriter:
         for metric in page.collect():
             for sample in metric.samples:
                 if getattr(sample, "native_histogram", None) is None:  # they are not in this version of the protocol
-                    value = STALE if stale else float(sample.value)
-                    yield Series(self._labels_of(sample), value, moment)
+                    yield Series(self._labels_of(sample), STALE if stale else sample.value, moment)
 
     def _labels_of(self, sample: Sample) -> dict[str, str]:
         own = {classic_label(name): encodable(str(value)) for name, value in sample.labels.items()}

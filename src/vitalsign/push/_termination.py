@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Termination"]
 
+_watching: list[Termination] = []
+_forking = threading.local()
+
 
 class Terminated(SystemExit):
     """
@@ -33,7 +36,6 @@ class Termination:
 
     def __init__(self) -> None:
         self._before: Callable[..., Any] | int | None = None
-        self._pid = os.getpid()
         self._is_ending = False
         self._is_due = False
 
@@ -43,6 +45,7 @@ class Termination:
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and (before == signal.SIG_DFL or callable(before)):
             self._before = before
+            _watching.append(self)
             signal.signal(signal.SIGTERM, self._on_signal)
 
     @contextmanager
@@ -52,15 +55,20 @@ class Termination:
         try:
             yield
         finally:
-            self._restore()
+            self.stop()
             if self._is_due:
                 signal.raise_signal(signal.SIGTERM)
 
+    def stop(self) -> None:
+        """Put the handler back that was there, unless the job has set another one meanwhile."""
+        if self in _watching:
+            _watching.remove(self)
+            if signal.getsignal(signal.SIGTERM) == self._on_signal:
+                with suppress(ValueError):  # the block is left in another thread
+                    signal.signal(signal.SIGTERM, self._before)
+
     def _on_signal(self, number: int, frame: object) -> None:
-        if os.getpid() != self._pid:  # a forked child: the job is the parent's
-            self._restore()
-            signal.raise_signal(number)
-        elif self._is_ending:
+        if self._is_ending:
             self._is_due = True
         elif callable(self._before):
             self._before(number, frame)
@@ -68,8 +76,28 @@ class Termination:
             self._is_due = True
             raise Terminated(128 + number)
 
-    def _restore(self) -> None:
-        # The job may have set another handler meanwhile: that one stays.
-        if self._before is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
-            with suppress(ValueError):  # the block is left in another thread
-                signal.signal(signal.SIGTERM, self._before)
+
+# A forked child is not the job: a signal finds it as if nobody had watched, at once, for a handler in Python could not
+# end a child that waits in C. A signal that comes between the fork and the end of our work there would be forgotten by
+# Python, and is held back until then.
+
+
+def _before_fork() -> None:
+    if _watching:
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _after_fork() -> None:
+    mask = _forking.__dict__.pop("mask", None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _after_fork_in_child() -> None:
+    for termination in reversed(_watching[:]):
+        termination.stop()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

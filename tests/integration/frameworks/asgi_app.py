@@ -14,12 +14,16 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+import prometheus_client
+
 from vitalsign.asgi import MetricsMiddleware, metrics_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 OPTIONS: dict[str, Any] = {"first_byte": True}
+if os.environ.get("TAKEN"):
+    prometheus_client.Counter("http_requests", "Another instrumentation's.")
 
 
 async def three() -> AsyncIterator[bytes]:

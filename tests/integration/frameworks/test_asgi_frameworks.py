@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,29 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     environment = {"FRAMEWORK": framework, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     with running(command, port=port, ready="/metrics", log=log, env=environment, cwd=ROOT) as server:
         yield Service(server, framework, by)
+
+
+@pytest.mark.parametrize("framework", ["starlette", "django"])
+@pytest.mark.parametrize("by", COMMANDS)
+def test_names_taken_by_another_instrumentation(framework, by):
+    """A server ends at its start where another instrumentation has the names, and says who, and what to do."""
+    pytest.importorskip(framework)
+    pytest.importorskip(by)
+    command = [sys.executable, "-m", *(part.format(port=free_port()) for part in COMMANDS[by])]
+    environment = {"FRAMEWORK": framework, "TAKEN": "yes", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(  # returns, because the server ends; with 0 if it is hypercorn
+        command,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+    )
+    for part in ("http_requests", "prometheus_client.metrics.Counter", "namespace="):
+        assert part in done.stdout
 
 
 ITEM = "/api/{version}/items/{id}"

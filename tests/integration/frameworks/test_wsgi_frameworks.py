@@ -85,6 +85,15 @@ def test_method_not_allowed(service):
         assert service.ask("/api/v1/items/1", "DELETE").status == 405
 
 
+def test_middleware_that_answers_before_a_route_is_chosen(service):
+    """What the framework's middleware answers in a route's place is counted under the route."""
+    if service.framework != "django":
+        pytest.skip("Flask chooses the route first")
+    with service.leaves({(ITEM, "GET", "403"): 1, ("__unmatched__", "GET", "403"): 1}):
+        for path in ("/api/v1/items/1", "/wp-admin"):
+            assert service.ask(path, headers={"X-Refuse": "yes"}).status == 403
+
+
 def test_unknown_methods(service):
     """Methods that HTTP does not know share one label."""
     before = service.figures()

@@ -73,6 +73,13 @@ def flask() -> Any:
     return app
 
 
+def refusing(get_response: Any) -> Any:
+    """Make middleware of Django's that answers before a route is chosen."""
+    from django.http import HttpResponse
+
+    return lambda request: HttpResponse(status=403) if "X-Refuse" in request.headers else get_response(request)
+
+
 def django() -> Any:
     """Build it with Django."""
     from pathlib import Path
@@ -105,7 +112,7 @@ def django() -> Any:
     settings.configure(
         ROOT_URLCONF="service_urls",
         ALLOWED_HOSTS=["*"],
-        MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
+        MIDDLEWARE=["django.middleware.common.CommonMiddleware", f"{__name__}.refusing"],
         SECRET_KEY="not one",
     )
     setup()

@@ -28,13 +28,13 @@ JOB = """
     from vitalsign.push import push_on_exit
 
     rows = Counter("report_rows", "Rows of the report.")
-    kind, url = sys.argv[1:]
+    kind, url, deadline = sys.argv[1:]
     if kind == "handled":
         signal.signal(signal.SIGTERM, lambda *_: (print("handled"), sys.exit(7)))
     if kind == "flag":
         stop = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
-    with push_on_exit(url, job="report", deadline=3.0):
+    with push_on_exit(url, job="report", deadline=float(deadline)):
         rows.inc(3)
         if kind == "raises":
             raise LookupError("no rows")
@@ -188,7 +188,7 @@ def test_gateway_that_comes_late_gets_all(start_pushgateway, start_job):
 )
 def test_job_pushes_however_it_ends(gateway, start_job, kind, signals, status, rows, success):
     """A job that ends, raises, exits, is interrupted or terminated has pushed, and ends as it would have without."""
-    job = start_job(JOB, kind, gateway.url)
+    job = start_job(JOB, kind, gateway.url, "60")
     if signals:
         assert job.stdout.readline() == "ready\n"
         for number in signals:
@@ -207,7 +207,7 @@ def test_job_pushes_however_it_ends(gateway, start_job, kind, signals, status, r
 @pytest.mark.parametrize(("kind", "status"), [("ends", 0), ("raises", 1), ("exits", 5)])
 def test_gateway_that_is_down_for_good_leaves_the_job_alone(start_job, kind, status):
     """Without a gateway the job ends with its own status, and one log line says that the metrics are lost."""
-    job = start_job(JOB, kind, f"http://user:pass-phrase@127.0.0.1:{free_port()}")
+    job = start_job(JOB, kind, f"http://user:pass-phrase@127.0.0.1:{free_port()}", "2")
     _, errors = job.communicate(timeout=60)
     assert job.returncode == status
     assert errors.count("The metrics of job 'report' are lost") == 1

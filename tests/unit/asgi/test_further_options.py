@@ -10,6 +10,7 @@ from typing import Any
 
 import prometheus_client
 import pytest
+import trio
 from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -280,6 +281,22 @@ def test_names_taken_fail_the_start_of_the_lifespan():
     assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
     for part in ("http_requests", "prometheus_client.metrics.Counter", "namespace="):
         assert part in sent[0]["message"]
+
+
+def test_names_taken_on_trio():
+    """The same holds where trio runs the application."""
+    app = app_with(taken())
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with pytest.raises(DuplicateMetricError):
+        trio.run(app, {"type": "lifespan", "state": {}}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
 
 
 def test_names_taken_under_a_test_client():

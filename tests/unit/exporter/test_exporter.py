@@ -91,6 +91,8 @@ def test_other_paths_and_methods(method, path, status, start):
         (b"GET /metrics HTTP/1.1\r\nSpaced : x\r\n\r\n", 400),
         (b"GET /metrics HTTP/1.1\r\nA: b\r\n folded\r\n\r\n", 400),
         (b"GET /metrics HTTP/1.1\r\nA: b\nC: d\r\n\r\n", 400),
+        (b"GET /metrics HTTP/1.1\r\nA:" + b" " * 16_000 + b"\x00\r\n\r\n", 400),
+        (b"GET /metrics HTTP/1.1\r\nA:" + b" " * 16_000 + b"b\r\n\r\n", 200),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET /metrics HTTP/1.1\r\n" + b"X-Long: " + b"x" * 20_000 + b"\r\n\r\n", 431),
         (b"x" * 20_000, 431),

@@ -116,6 +116,26 @@ def test_many_processes_on_one_page(tmp_path):
     assert printed == "True\n"
 
 
+def test_process_that_only_serves(tmp_path):
+    """An exporter in a process that has declared nothing shows what the workers have counted."""
+    count = "from vitalsign import Counter; Counter('orders', 'Orders.').inc(5)"
+    printed = run_script(
+        """
+        import os, subprocess, sys
+        os.environ["VITALSIGN_PROCESSES_DIR"] = sys.argv[1]
+        from tests.unit.exporter.clients import ask
+        from vitalsign.exporter import start_exporter
+
+        with start_exporter(port=0) as exporter:
+            subprocess.run([sys.executable, "-c", sys.argv[2]], check=True)
+            print(b"\\norders_total 5.0\\n" in ask(exporter).body)
+        """,
+        str(tmp_path),
+        count,
+    )
+    assert printed == "True\n"
+
+
 def test_interpreter_ends(tmp_path):
     """Neither the exporter, nor clients, nor a collector that hangs in a scrape keep the interpreter from ending."""
     printed = run_script(

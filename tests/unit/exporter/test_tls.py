@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -14,6 +16,9 @@ from tests.servers import free_port
 from tests.unit.exporter.clients import ask, connect, read_all
 from vitalsign.exceptions import CertificateError, EndpointOptionError
 from vitalsign.exporter import start_exporter
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("key_apart", [False, True], ids=["one file", "key apart"])
@@ -95,6 +100,29 @@ def test_close_in_the_middle_of_a_handshake(start, certificates):
         exporter.close()
         assert read_all(client) == b""
     assert not any(thread.name == f"vitalsign-exporter-{exporter.port}" for thread in threading.enumerate())
+
+
+def test_renewed_certificate(start, certificates, tmp_path):
+    """A certificate that is renewed counts from the next connection on; until the files fit, the old one does."""
+    mine, renewed = Certificates.issue(tmp_path), certificates
+    exporter = start(certfile=mine.server, keyfile=mine.server_key)
+    old, new = mine.client_context(), renewed.client_context()
+    assert ask(exporter, context=old).status == 200
+    replace(mine.server, renewed.server, seconds=1)
+    assert ask(exporter, context=old).status == 200
+    mine.server.unlink()
+    assert ask(exporter, context=old).status == 200
+    replace(mine.server, renewed.server, seconds=2)
+    replace(mine.server_key, renewed.server_key, seconds=2)
+    assert ask(exporter, context=new).status == 200
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ask(exporter, context=old)
+
+
+def replace(path: Path, source: Path, *, seconds: int) -> None:
+    """Put the content of *source* in the place of *path*, so many seconds after the epoch."""
+    path.write_bytes(source.read_bytes())
+    os.utime(path, (seconds, seconds))
 
 
 @pytest.mark.parametrize("option", ["keyfile", "client_cafile"])

@@ -322,7 +322,7 @@ def test_hanging_collector_does_not_take_the_time_of_the_push(serve, registry):
     registry.register(Hanging())
     Counter("rows", "Rows.", registry=registry).inc(3)
     server = serve()
-    with push_on_exit(server.url, job="report", registry=registry, deadline=1.0):
+    with push_on_exit(server.url, job="report", registry=registry, deadline=3.0):
         pass
     forever.set()
     (request,) = server.requests
@@ -467,11 +467,11 @@ def test_forked_child_is_not_the_job(tmp_path):
         with textfile_on_exit(path, job="report") as job:
             assert ended(fork(lambda: job.__exit__(None, None, None))) == 0
             assert not path.exists()
-            reading, writing = os.pipe()
-            child = fork(lambda: (os.write(writing, b"!"), time.sleep(60)))
-            os.read(reading, 1)
-            os.kill(child, signal.SIGTERM)
-            assert ended(child) == -signal.SIGTERM
+            for _ in range(200):  # at any moment of the child's first steps
+                child = fork(lambda: time.sleep(60))
+                os.kill(child, signal.SIGTERM)
+                assert ended(child) == -signal.SIGTERM
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
         assert path.exists()
         """,
         str(tmp_path / "report.prom"),

@@ -7,6 +7,7 @@ import logging
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.samples import Sample
 
 from vitalsign import Counter, Gauge, generate_latest
 from vitalsign.push._page import Page, labelled
@@ -76,14 +77,15 @@ def test_metric_that_is_there_twice_is_warned_of(registry, caplog):
     ]
 
 
-def test_broken_metric_is_left_out(registry):
-    """A metric without samples that could be read does not take the others with it."""
+@pytest.mark.parametrize("sample", [None, Sample("broken", {}, "many"), Sample("broken", None, 1.0)])
+def test_broken_metric_is_left_out(registry, sample):
+    """A metric with a sample that cannot be read does not take the others with it."""
     broken = GaugeMetricFamily("broken", "Broken.")
-    broken.samples = [None]
+    broken.samples = [sample]
     registry.register(Collector(broken, GaugeMetricFamily("whole", "Whole.", value=1)))
     page = text(registry)
     assert "whole 1.0\n" in page
-    assert "broken 1" not in page
+    assert "\nbroken" not in page
 
 
 def test_labels_are_added_to_every_series(registry):

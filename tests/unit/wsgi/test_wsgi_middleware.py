@@ -313,6 +313,25 @@ def test_file_wrapper_that_cannot_be_watched(registry):
     assert statuses(registry) == {"200": 1}
 
 
+def test_file_of_a_server_whose_wrapper_is_a_function(registry):
+    """What such a wrapper has made reaches the server as the same object: it knows it by identity."""
+    files: list[Any] = []
+
+    def wrap(file: Any, size: int = 8192) -> Any:
+        files.append(file)
+        return file
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](io.BytesIO(b"content"), 10)
+
+    response = request(MetricsMiddleware(app, registry=registry), **{"wsgi.file_wrapper": wrap})
+    assert response.body is files[0]
+    assert statuses(registry) == {"200": 1}
+    assert sizes(registry) == (0, 0)
+    assert in_progress(registry) == 0
+
+
 # -- exceptions
 
 
@@ -499,6 +518,7 @@ def test_failure_of_the_library_leaves_the_response_untouched(registry, monkeypa
             assert request(app).text == "fine"
     assert failures() == before + 3
     assert len(caplog.records) == 1
+    assert in_progress(registry) == 0
 
 
 def test_route_function_that_fails(registry):
