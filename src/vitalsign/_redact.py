@@ -7,15 +7,16 @@ import re
 __all__ = ["redact"]
 
 _HINTS = ("pass", "pwd", "secret", "token", "authorization", "cookie", "credential", "dsn", "key", "bearer")
+# No part of a pattern is without bounds where it can fail: a hostile text must not keep it busy.
 _USERINFO = re.compile(r"(\w://)\S{1,1000}@")
 _KEY = (
     r"(?:password|passwd|pwd|passphrase|secret|token(?!s)|authorization|cookie|credential|dsn|"
     r"(?:api|access|private|signing)[-_]?key)"
 )
 _SCHEME = r"(?:bearer|basic|digest|negotiate|token|apikey)"
-_VALUE = rf"(?:{_SCHEME}\s+)?(?:b?'[^']*'|b?\"[^\"]*\"|\S+(?:(?<=;) \S+)*)"
-_ASSIGNED = re.compile(rf"(?i)({_KEY}[\w-]*['\"]?\s*[=:]\s*){_VALUE}")
-_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{16,}")
+_VALUE = rf"(?:{_SCHEME}\s{{1,20}})?(?:b?'[^']*'|b?\"[^\"]*\"|\S+(?:(?<=;) \S+)*)"
+_ASSIGNED = re.compile(rf"(?i)({_KEY}[\w-]{{0,50}}['\"]?\s{{0,20}}[=:]\s{{0,20}}){_VALUE}")
+_BEARER = re.compile(r"(?i)\b(bearer\s{1,20})[\w.~+/=-]{16,}")
 
 
 def redact(text: str) -> str:

@@ -10,9 +10,12 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from vitalsign.asgi import MetricsMiddleware, metrics_app
+from vitalsign.asgi import AccessLogMiddleware, MetricsMiddleware, metrics_app
 from vitalsign.collectors import ApiClientCollector, QueueCollector, SystemCollector, WorkerCollector
 from vitalsign.health import HealthChecker, Report, checks
+from vitalsign.logs import LoggingSetup, configure_logging, log_context
+from vitalsign.webhook import Alert, AlertWebhook
+from vitalsign.wsgi import AccessLogMiddleware as WsgiAccessLogMiddleware
 
 starlette, fastapi = Starlette(), FastAPI()
 starlette.add_middleware(MetricsMiddleware)
@@ -20,6 +23,7 @@ starlette.add_route("/metrics", metrics_app())
 fastapi.add_middleware(MetricsMiddleware, registry=CollectorRegistry())
 fastapi.add_route("/metrics", metrics_app())
 MetricsMiddleware(starlette)
+starlette.add_middleware(AccessLogMiddleware, exclude="/metrics")
 
 health = HealthChecker("shop", version="1.4.0")
 
@@ -56,6 +60,29 @@ with WorkerCollector("pricing", queue="q").bind() as worker, worker.job("backtes
 with ApiClientCollector("zoho") as api:
     httpx.Client(transport=api.httpx_transport())
     httpx.AsyncClient(transport=api.httpx_async_transport())
+
+assert_type(configure_logging("shop", level="debug", redact=["iban"]), LoggingSetup)
+
+
+@log_context(job="reprice")
+async def reprice(product: str) -> int:
+    """Keep its type, though it is decorated."""
+    return len(product)
+
+
+async def reprice_one() -> None:
+    """Call it."""
+    assert_type(await reprice("tea"), int)
+
+
+async def on_alert(alert: Alert) -> None:
+    """Take an alert."""
+    assert_type(alert.is_firing, bool)
+
+
+starlette.add_route("/alerts", AlertWebhook(on_alert, token="sesame"))
+WsgiAccessLogMiddleware(AlertWebhook(print).wsgi)
+AlertWebhook(lambda: None)  # type: ignore[arg-type, misc]
 
 health.check("nameless")(3)  # type: ignore[type-var]
 QueueCollector(3)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ _DEEPEST = 8  # collections inside collections
 _MOST_ITEMS = 100  # of one collection
 _MOST_VALUES = 2_000  # of all collections of a line
 _LONGEST_KEY = 200
-_READ = 16  # times the longest text are searched for secrets before a text is shortened
+_READ = 4  # times the longest text are searched for secrets, before a text is shortened
 _INT_BITS = 64
 _PRINTABLE_BITS = 10_000  # Python refuses to write larger integers
 
@@ -155,7 +155,11 @@ class _Line:
 
     def _text(self, text: str) -> str:
         limit = min(self._max_length, self._left)
-        text = shortened(redact(text[: self._max_length * _READ]), limit)
+        most = self._max_length * _READ
+        if len(text) > most:  # its end cannot be shown: a secret's name may stand before what was searched
+            text = f"{redact(text[:most])[:limit]}… {len(text) - limit} characters left out"
+        else:
+            text = shortened(redact(text), limit)
         self._left -= min(self._left, len(text))
         return encodable(text)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vitalsign._trace import current_trace
 from vitalsign.logs._clean import Cleaner
@@ -15,11 +14,24 @@ from vitalsign.metrics.wrapping import Decorated, wrap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["current_context", "log_context", "snapshot"]
+__all__ = ["RECORD_FIELDS", "current_context", "log_context", "snapshot"]
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
-_fields: ContextVar[Mapping[str, object]] = ContextVar("vitalsign_log_fields", default=_NOTHING)
+RECORD_FIELDS = "_vitalsign"
+"""Attribute of a record that holds the fields of where it was logged, which may be another thread than writes it."""
+
+_NOTHING: Mapping[str, object] = {}  # a plain dict: records are pickled, and their fields with them
 _plain = Cleaner()
+
+
+class _Entered(NamedTuple):
+    """A block that has been entered, and those around it."""
+
+    block: log_context
+    fields: Mapping[str, object]
+    outer: _Entered | None
+
+
+_innermost: ContextVar[_Entered | None] = ContextVar("vitalsign_log_context", default=None)
 
 
 class log_context:  # noqa: N801  # it is used like a function
@@ -36,23 +48,28 @@ class log_context:  # noqa: N801  # it is used like a function
     that the host starts itself. What they hold is read once, at the beginning of the block.
     """
 
-    __slots__ = ("_added", "_tokens")
+    __slots__ = ("_added",)
 
     def __init__(self, **fields: object) -> None:
         self._added: Mapping[str, object] = _plain(fields)
-        self._tokens: list[Token[Mapping[str, object]]] = []
 
     def __enter__(self) -> Self:
-        merged = {**_fields.get(), **self._added}
-        self._tokens.append(_fields.set({name: value for name, value in merged.items() if value is not None}))
+        merged = {**_current_fields(), **self._added}
+        fields = {name: value for name, value in merged.items() if value is not None}
+        _innermost.set(_Entered(self, fields, _innermost.get()))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        token = self._tokens.pop()
-        with suppress(ValueError):  # left in another context than it was entered in, which has fields of its own
-            _fields.reset(token)
+        entered, inside = _innermost.get(), []
+        while entered is not None and entered.block is not self:
+            inside.append(entered.block)
+            entered = entered.outer
+        if entered is not None:  # otherwise it is left in another context than it was entered in
+            _innermost.set(entered.outer)
+            for block in reversed(inside):  # which are left later, as happens to generators that take turns
+                block.__enter__()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -92,7 +109,7 @@ class _Call:
 
 def current_context() -> Mapping[str, object]:
     """Return the fields that `log_context` gives to what is logged here, such as the `request_id` to pass on."""
-    return MappingProxyType(dict(_fields.get()))
+    return MappingProxyType(dict(_current_fields()))
 
 
 def snapshot() -> Mapping[str, Any]:
@@ -103,5 +120,10 @@ def snapshot() -> Mapping[str, Any]:
         internal_error_later("logs.trace", error)
         trace = None
     if trace is None:
-        return _fields.get()
-    return {"trace_id": trace.trace_id, "span_id": trace.span_id, **_fields.get()}
+        return _current_fields()
+    return {"trace_id": trace.trace_id, "span_id": trace.span_id, **_current_fields()}
+
+
+def _current_fields() -> Mapping[str, object]:
+    entered = _innermost.get()
+    return _NOTHING if entered is None else entered.fields

@@ -11,13 +11,9 @@ from vitalsign.logs._clean import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
-    from types import TracebackType
 
-    ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+__all__ = ["exception_fields", "free_name", "line_fields", "timestamp"]
 
-__all__ = ["EXCEPTION", "STACK", "exception_fields", "free_name", "line_fields", "timestamp"]
-
-EXCEPTION, STACK = "exception", "stack"
 _NO_EXCEPTION = "NoneType: None"  # what logging makes of `exc_info=True` where there is none
 _IDS = ("request_id", "trace_id", "span_id", "job_id")
 
@@ -44,9 +40,9 @@ def line_fields(
     ids = {name: own.get(name, context.get(name)) for name in _IDS}
     line.update((name, value) for name, value in ids.items() if value is not None)
     if exception:
-        line[EXCEPTION] = exception
+        line["exception"] = exception
     if stack:
-        line[STACK] = stack
+        line["stack"] = stack
     taken = line.keys() - _IDS
     for fields in (own, {name: value for name, value in context.items() if name not in own}):
         for name, value in fields.items():

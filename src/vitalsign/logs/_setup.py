@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from vitalsign.exceptions import LogOptionError
 from vitalsign.logs._clean import MAX_LENGTH
-from vitalsign.logs._context import snapshot
+from vitalsign.logs._context import RECORD_FIELDS, snapshot
 from vitalsign.logs._counter import MessageCounter
 from vitalsign.metrics.internal import internal_error_later
 
@@ -34,7 +34,6 @@ SERVER_LOGGERS = (
 )  # fmt: skip
 """Loggers of application servers, which write past the root logger unless they are told not to."""
 
-_CONTEXT = "_vitalsign"
 _SHORTEST = 100
 _lock = threading.Lock()
 _current: LoggingSetup | None = None
@@ -150,7 +149,7 @@ class LoggingSetup:
 
         def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
             record = before(*args, **kwargs)
-            record.__dict__[_CONTEXT] = snapshot()
+            record.__dict__[RECORD_FIELDS] = snapshot()
             return record
 
         logging.setLogRecordFactory(make)
@@ -208,7 +207,8 @@ class _LineHandler(logging.Handler):
 
 def _is_terminal(handler: logging.Handler) -> bool:
     stream = getattr(handler, "stream", None)
-    return stream is not None and stream in (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
+    terminals = (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
+    return stream is not None and any(stream is one for one in terminals)
 
 
 def _warnings_are_captured() -> bool:

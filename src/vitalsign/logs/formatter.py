@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import MissingExtraError
 from vitalsign.logs._clean import MAX_LENGTH, Cleaner
-from vitalsign.logs._context import snapshot
+from vitalsign.logs._context import RECORD_FIELDS, snapshot
 from vitalsign.logs._line import exception_fields, free_name, line_fields, timestamp
 from vitalsign.metrics.internal import internal_error_later
 
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CONTEXT", "JsonFormatter"]
-
-CONTEXT = "_vitalsign"
-"""Attribute of a record that holds the fields of where it was logged, which may be another thread than this one."""
+__all__ = ["JsonFormatter"]
 
 _NOT_FIELDS = (*RESERVED_ATTRS, "taskName", "color_message")  # the last is uvicorn's, for terminals
 _encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
@@ -93,7 +90,7 @@ class JsonFormatter(BaseJsonFormatter):
         own: dict[str, Any] = {}
         super().add_fields(own, record, message_dict)
         own.pop("message", None)  # the first of the fields has it
-        context = getattr(record, CONTEXT, None)
+        context = getattr(record, RECORD_FIELDS, None)
         line = line_fields(head, snapshot() if context is None else context, own, exception=exception, stack=stack)
         for name, value in line.items():
             log_data[free_name(self._renamed.get(name, name), log_data)] = value

@@ -105,17 +105,22 @@ def test_values_become_plain(log, logger, value, expected):
 
 
 def test_long_texts_lose_their_middle(log, logger):
-    """A text past the bound keeps its beginning and its end, and says how much is missing."""
+    """A text past the bound keeps its beginning, and its end unless it is huge, and says how much is missing."""
     log.configure(max_length=100)
-    text = "a" * 500 + "z" * 500
-    logger.info(text)
-    assert log.line["message"] == "a" * 50 + "… 900 characters left out …" + "z" * 50
+    for length in (150, 500):
+        text = "a" * length + "z" * length
+        logger.info(text)
+    assert [line["message"] for line in log.lines] == [
+        "a" * 50 + "… 200 characters left out …" + "z" * 50,
+        "a" * 100 + "… 900 characters left out",
+    ]
 
 
 def test_hard_case_huge_values_are_bounded(log, logger):
     """A line stays short, whatever is put into it, and is whole at its beginning."""
     log.configure(max_length=200)
-    extra = {f"field{number}": {str(key): ["x" * 300] * 1000 for key in range(1000)} for number in range(50)}
+    wide = {str(key): ["x" * 300] * 1000 for key in range(1000)}
+    extra = {f"field{number}": wide for number in range(50)}
     logger.info("hello", extra={"text": "y" * 10_000_000, **extra})
     assert len(log.stream.getvalue()) < 200_000
     assert log.line["message"] == "hello"
@@ -228,10 +233,13 @@ def test_a_failure_of_ours_leaves_a_shorter_line(log, logger, monkeypatch):
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
-values = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner))
+values = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text() | st.integers(), inner, max_size=5),
+    max_leaves=10,
+)  # fmt: skip
 
 
-@given(fields=st.dictionaries(st.text(), values))
+@given(fields=st.dictionaries(st.text(), values, max_size=5))
 def test_every_value_is_strict_json(fields):
     """Whatever the fields are, they can be written by the strictest encoder and read back as they were written."""
     cleaned = Cleaner()(fields)

@@ -7,6 +7,7 @@ import contextvars
 import inspect
 import logging
 import logging.handlers
+import pickle
 import queue
 import threading
 
@@ -98,6 +99,19 @@ def test_a_line_has_the_fields_of_where_it_was_logged(log, logger):
     assert (log.line["request_id"], log.line["message"]) == ("r", "hello you")
 
 
+@pytest.mark.parametrize("fields", [{}, {"customer": "acme", "at": object()}])
+def test_records_can_be_pickled(log, logger, fields):
+    """A record that the host sends to another process keeps the fields of where it was logged."""
+    handler = logging.handlers.SocketHandler("127.0.0.1", 1)
+    with log_context(**fields):
+        record = logger.makeRecord(logger.name, logging.INFO, "here", 1, "hello", (), None)
+    sent = logging.makeLogRecord(pickle.loads(handler.makePickle(record)[4:]))
+    handler.close()
+    logging.getLogger().handle(sent)
+    assert log.line["message"] == "hello"
+    assert log.line.get("customer") == fields.get("customer")
+
+
 def test_as_a_decorator(log, logger):
     """Functions of every kind log with the fields, keep their kind, and can be called again."""
 
@@ -151,6 +165,37 @@ def test_a_block_left_in_another_context_raises_nothing():
     block = log_context(request_id="r")
     contextvars.copy_context().run(block.__enter__)
     block.__exit__(None, None, None)
+    assert current_context() == {}
+
+
+def test_a_block_can_be_shared_and_entered_again(log, logger):
+    """One block, entered by several threads at the same time and within itself, ends in each where it began."""
+    block, together = log_context(job_id=7), threading.Barrier(4)
+
+    def work():
+        with block:
+            together.wait()
+            with block:
+                logger.info("inside")
+            together.wait()
+        logger.info("outside")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(line["message"], line.get("job_id")) for line in log.lines} == {("inside", 7), ("outside", None)}
+
+
+def test_blocks_of_generators_that_take_turns():
+    """A block that is left before one that was entered later takes its own fields away, and no others."""
+    first, second = log_context(a=1), log_context(b=2)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert current_context() == {"b": 2}
+    second.__exit__(None, None, None)
     assert current_context() == {}
 
 
