@@ -31,7 +31,7 @@ nitpick_ignore_regex = [
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     (
         "py:class",
-        r"(.+\.)?(_F|AlertStatus|Counts|Decorated|Decorator|Destination|File|GaugeMode|Instrument|Labels|Networks|Observes|Sets|Token|UpAndDown)",
+        r"(.+\.)?(_F|AlertStatus|Counts|Decorated|Decorator|Destination|File|GaugeMode|Instrument|LabelFunction|Labels|Names|Networks|Observes|RouteFunction|Sets|Token|UpAndDown)",
     ),
     # What only we make.
     ("py:class", r"(.+\.)?(Certificates|Endpoint)"),

@@ -8,11 +8,12 @@ from vitalsign._clock import monotonic
 from vitalsign._http_frameworks import REQUEST
 from vitalsign._http_labels import RequestInfo
 from vitalsign._http_metrics import CLIENT_GONE, NOTHING_SENT
+from vitalsign._http_wsgi_body import Body, SizedBody
 from vitalsign._trace import REQUEST_HEADERS
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
     from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -100,7 +101,7 @@ class WsgiExchange:
                 self._is_unsized = True
                 self._hook(body)
                 return body
-            return _SizedBody(self, body) if hasattr(body, "__len__") else _Body(self, body)
+            return SizedBody(self, body) if hasattr(body, "__len__") else Body(self, body)
         except Exception as error:  # noqa: BLE001
             internal_error(WHERE, error)
             self.complete()
@@ -212,69 +213,6 @@ class WsgiExchange:
             status=self._outcome,
             error=self._error,
         ).of(self._headers)
-
-
-class _Body:
-    """What a server iterates over in place of the application's iterable; its `close` is called once."""
-
-    __slots__ = ("_body", "_exchange", "_is_closed", "_iterator")
-
-    def __init__(self, exchange: WsgiExchange, body: Iterable[bytes]) -> None:
-        self._exchange = exchange
-        self._body = body
-        self._iterator: Iterator[bytes] | None = None
-        self._is_closed = False
-
-    def __iter__(self) -> _Body:
-        return self
-
-    def __next__(self) -> bytes:
-        exchange = self._exchange
-        outer = REQUEST_HEADERS.get()
-        REQUEST_HEADERS.set(exchange.trace_headers)
-        try:
-            if self._iterator is None:
-                self._iterator = iter(self._body)
-            piece = next(self._iterator)
-        except StopIteration:
-            exchange.complete()
-            raise
-        except BaseException as error:
-            exchange.fail(error)
-            raise
-        finally:
-            REQUEST_HEADERS.set(outer)
-        exchange.note(piece)
-        return piece
-
-    def close(self) -> None:
-        """Close the application's iterable."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        except BaseException as error:
-            self._exchange.fail(error)
-            raise
-        else:
-            self._exchange.finish()
-        finally:
-            self._exchange.release()
-
-    def __del__(self) -> None:
-        self._exchange.finish()  # for servers that forget to close what they have not read
-
-
-class _SizedBody(_Body):
-    """The same for what tells its length: servers take the size of a single piece for the Content-Length."""
-
-    __slots__ = ()
-
-    def __len__(self) -> int:
-        return len(self._body)  # type: ignore[arg-type]  # asked before
 
 
 class _Info(RequestInfo):

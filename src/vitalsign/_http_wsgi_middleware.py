@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY
 
 from vitalsign._http_frameworks import Framework
-from vitalsign._http_metrics import http_metrics
+from vitalsign._http_names import http_metrics
 from vitalsign._http_paths import path_filter
 from vitalsign._http_recorder import Recorder
 from vitalsign._http_routes import UNMATCHED
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from vitalsign._http_labels import LabelFunction
-    from vitalsign._http_metrics import Names
+    from vitalsign._http_names import Names
 
     RouteFunction = Callable[[WSGIEnvironment], str | None]
 

@@ -22,7 +22,7 @@ from vitalsign._http_access_asgi import AccessLogMiddleware
 from vitalsign._http_app import MetricsApp, metrics_app
 from vitalsign._http_exchange import WHERE, Exchange
 from vitalsign._http_labels import RequestInfo
-from vitalsign._http_metrics import http_metrics
+from vitalsign._http_names import http_metrics
 from vitalsign._http_paths import path_filter
 from vitalsign._http_recorder import Recorder
 from vitalsign._http_routes import Templates
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from vitalsign._http_labels import LabelFunction
-    from vitalsign._http_metrics import Names
+    from vitalsign._http_names import Names
 
 __all__ = ["AccessLogMiddleware", "MetricsApp", "MetricsMiddleware", "RequestInfo", "metrics_app"]
 
