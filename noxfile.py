@@ -84,9 +84,9 @@ def tests(session: nox.Session) -> None:
     for stale in COVERAGE.glob(f".coverage.{session.python}.*"):
         stale.unlink()
     data = {"COVERAGE_FILE": str(COVERAGE / f".coverage.{session.python}")}
-    # The application servers are slow to start and kill: one Python is enough for them.
-    servers = () if session.python == RUNNING else ("--ignore=tests/integration/processes",)
-    pytest(session, *servers, *session.posargs, runner=("coverage", "run", "-m"), env=data)
+    # Servers, browsers and brokers are the same whatever Python runs the tests: one of them is enough for these.
+    left_out = () if session.python == RUNNING else ("--ignore=tests/integration",)
+    pytest(session, *left_out, *session.posargs, runner=("coverage", "run", "-m"), env=data)
 
 
 @nox.session
@@ -170,9 +170,10 @@ def install(session: nox.Session, name: str, *pins: str) -> None:
 def pytest(
     session: nox.Session, *arguments: str, runner: tuple[str, ...] = (), env: dict[str, str] | None = None
 ) -> None:
-    """Run pytest on both cores, started by *runner*, and leave a JUnit report under the session's name."""
+    """Run pytest, started by *runner*, and leave a JUnit report under the session's name."""
     report = REPORTS / f"junit-{session.name}.xml"
-    session.run(*runner, "pytest", "-n", "2", f"--junit-xml={report}", *arguments, env=env)
+    workers = str(2 * (os.cpu_count() or 1))  # half of the tests wait for servers, clocks or the killing of workers
+    session.run(*runner, "pytest", "-n", workers, "--dist", "worksteal", f"--junit-xml={report}", *arguments, env=env)
 
 
 def lowest(requirements: Iterable[str]) -> Iterator[str]:

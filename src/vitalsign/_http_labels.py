@@ -44,13 +44,13 @@ class RequestInfo:
         status: int,
         error: BaseException | None,
     ) -> None:
-        self.scope = scope
-        self.method = method
-        self.path = path
-        self.scheme = scheme
-        self.http_version = http_version
-        self.status = status
-        self.error = error
+        self.scope: Mapping[str, Any] = scope
+        self.method: str = method
+        self.path: str = path
+        self.scheme: str = scheme
+        self.http_version: str = http_version
+        self.status: int = status
+        self.error: BaseException | None = error
 
     def header(self, name: str) -> str:
         """Return a header of the request, whatever the case of its name; empty if there is none."""

@@ -98,7 +98,7 @@ class Exporter:
 
     def __init__(self, listener: socket.socket, tls: Certificates | None, endpoint: Endpoint) -> None:
         self.port: int = listener.getsockname()[1]
-        self.url = own_url(listener, "https" if tls else "http") + "/metrics"
+        self.url: str = own_url(listener, "https" if tls else "http") + "/metrics"
         self._server = Server(listener, tls, endpoint)
         self._runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
         self._loop = self._runner.get_loop()

@@ -26,8 +26,8 @@ from vitalsign.metrics.internal import internal_error_later
 
 try:
     from pythonjsonlogger.core import RESERVED_ATTRS, BaseJsonFormatter
-except ImportError as error:
-    raise MissingExtraError("vitalsign.logs.formatter", library="python-json-logger", extra="logs") from error
+except ImportError as _error:
+    raise MissingExtraError("vitalsign.logs.formatter", library="python-json-logger", extra="logs") from _error
 
 if TYPE_CHECKING:
     import logging

@@ -136,8 +136,8 @@ def put_in_place(registry: Any, old: Collector, new: Collector) -> None:
         tables = registry._collector_to_names, registry._names_to_collectors
         registry._collector_to_names = {new if each is old else each: names for each, names in tables[0].items()}
         registry._names_to_collectors = {name: new if each is old else each for name, each in tables[1].items()}
-        without_names = registry._collectors_without_names
-        registry._collectors_without_names = [new if each is old else each for each in without_names]
+        if (without_names := getattr(registry, "_collectors_without_names", None)) is not None:  # older ones have none
+            registry._collectors_without_names = [new if each is old else each for each in without_names]
 
 
 def holding(registry: Any, collectors: Iterable[Collector], names: set[str]) -> list[Collector]:

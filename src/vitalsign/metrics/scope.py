@@ -13,7 +13,7 @@ from vitalsign.metrics.samples import LazyMetric
 from vitalsign.metrics.shards import LOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client import Metric
     from prometheus_client.registry import Collector, RestrictedRegistry
@@ -187,8 +187,8 @@ class ScopedFamily(Family):
         )
         self.whole: Family = whole
         self.constant: tuple[str, ...] = constant
-        self.takes = whole.spec.labels[len(constant) :]
-        self.in_order = picker(self.takes)
+        self.takes: tuple[str, ...] = whole.spec.labels[len(constant) :]
+        self.in_order: Callable[[Mapping[str, object]], tuple[Any, ...]] = picker(self.takes)
 
     def child(self, values: tuple[object, ...], by_name: Mapping[str, object]) -> Any:
         """Find or make the child for these label values, in the whole."""
@@ -225,7 +225,7 @@ class ScopedFamily(Family):
             self.whole = Family(
                 whole.spec, None, whole.max_series, make_child=whole.make_child, on_overflow=whole.on_overflow
             )
-            self.children = {}
+            self.children.clear()
 
     def _constants(self) -> dict[str, str]:
         return dict(zip(self.spec.labels, self.constant, strict=False))

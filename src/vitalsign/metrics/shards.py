@@ -13,6 +13,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import threading
+
     from vitalsign.metrics.storage import Storage
 
 __all__ = ["LOCK", "Shard", "ThreadLocal"]
@@ -41,7 +43,7 @@ class Shard:
     __slots__ = ("storage",)
 
     def __init__(self, storage: Storage | None) -> None:
-        self.storage = storage
+        self.storage: Storage | None = storage
 
 
 class _Holder:
@@ -50,9 +52,9 @@ class _Holder:
     __slots__ = ("pool", "shard")
 
     def __init__(self, pool: list[Shard], storage: Storage | None) -> None:
-        self.pool = pool
+        self.pool: list[Shard] = pool
         try:
-            self.shard = pool.pop()
+            self.shard: Shard = pool.pop()
         except IndexError:
             self.shard = Shard(storage)
 
@@ -60,11 +62,17 @@ class _Holder:
         self.pool.append(self.shard)
 
 
-class ThreadLocal(_unpatched("_local")):  # type: ignore[misc]  # the class is looked up at run time
+if TYPE_CHECKING:
+    _Local = threading.local
+else:
+    _Local = _unpatched("_local")
+
+
+class ThreadLocal(_Local):
     """Give each operating-system thread its shard at its first use."""
 
     shard: Shard
 
     def __init__(self, pool: list[Shard], storage: Storage | None) -> None:
-        self.holder = _Holder(pool, storage)
+        self.holder: _Holder = _Holder(pool, storage)
         self.shard = self.holder.shard

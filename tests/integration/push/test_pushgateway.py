@@ -34,6 +34,8 @@ JOB = """
     if kind == "flag":
         stop = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+    if kind == "interrupted":  # a background job of a shell is started without this handler
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with push_on_exit(url, job="report", deadline=float(deadline)):
         rows.inc(3)
         if kind == "raises":

@@ -13,8 +13,11 @@ from vitalsign.collectors._threads import ThreadPool
 
 @pytest.fixture
 def pool():
-    """Return a pool with nothing to do."""
-    return ThreadPool()
+    """Return a pool with nothing to do; what a test leaves to be done is cancelled."""
+    pool = ThreadPool()
+    yield pool
+    for appointment in list(pool._due):
+        pool.cancel(appointment)
 
 
 def test_functions_are_called_in_their_order(pool):

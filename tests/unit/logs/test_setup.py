@@ -94,13 +94,14 @@ def test_an_older_setup_closed_late_undoes_nothing(log, logger):
     assert log.line["service"] == "second"
 
 
-def test_loggers_of_servers_are_taken_over(log):
+def test_loggers_of_servers_are_taken_over(log, monkeypatch):
     """What uvicorn and its like log comes as lines too, once, and without what they add for terminals."""
     log.configure().close()
     own = io.StringIO()
     logger = logging.getLogger("uvicorn.access")
-    logger.addHandler(handler := logging.StreamHandler(own))
-    logger.propagate = False
+    handler = logging.StreamHandler(own)
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "propagate", False)
     setup = log.configure()
     logger.info('%s - "%s" %d', "127.0.0.1", "GET /", 200, extra={"color_message": "\x1b[1mGET\x1b[0m"})
     assert log.line["message"] == '127.0.0.1 - "GET /" 200'
@@ -108,8 +109,6 @@ def test_loggers_of_servers_are_taken_over(log):
     assert own.getvalue() == ""
     setup.close()
     assert (logger.handlers, logger.propagate) == ([handler], False)
-    logger.handlers.clear()
-    logger.propagate = True
 
 
 def test_loggers_to_take_over_can_be_chosen(log):

@@ -26,14 +26,14 @@ class Entry:
     __slots__ = ("blocks", "exemplars", "facts", "is_gone", "number", "reference", "unused")
 
     def __init__(self, number: int, reference: weakref.ref[Cell], start: int | None, cells: Cells | None) -> None:
-        self.number = number
-        self.reference = reference
+        self.number: int = number
+        self.reference: weakref.ref[Cell] = reference
         # Where they begin, and how many cells they are; those of the first are for the first thread that writes.
         self.blocks: list[tuple[int, int]] = [] if start is None or cells is None else [(start, len(cells))]
         self.unused: Cells | None = cells
         self.exemplars: dict[int, Exemplar] = {}
         self.facts: tuple[Mapping[str, str], float] | None = None
-        self.is_gone = False
+        self.is_gone: bool = False
 
     def records(self, child: Cell, family: int) -> Iterator[list[Any]]:
         """Return all that the journal says of it; a signal handler may add to it meanwhile."""
