@@ -39,6 +39,9 @@ WHEELS = BUILD / "wheels"
 UPSTREAM = ["0.26.0", "newest"]
 """Releases of prometheus_client whose tests vitalsign is held to."""
 
+PORTABLE = ["-m", "not slow", "tests/unit", "tests/property", "tests/typing", "tests/test_contract.py"]
+"""Options that choose the tests of what may depend on the version of Python or of a library."""
+
 _built: list[Path] = []
 """The one wheel of this run, once the first session has built it."""
 
@@ -58,12 +61,10 @@ show_pyenv_pythons()
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting, and that the code in README, docs and examples runs."""
+    """Check style and formatting."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    install(session, "test")
-    pytest(session, "tests/test_documentation.py")
 
 
 @nox.session
@@ -81,8 +82,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests; on the Python that runs nox all of them, with coverage kept for the session of that name."""
     install(session, "test")
     if session.python != RUNNING:
-        # Servers and brokers are the same whatever Python tests them, and tracing doubles the time.
-        pytest(session, "--ignore=tests/integration", *session.posargs)
+        # Servers, documents and tools are the same whatever Python tests them, and tracing doubles the time.
+        pytest(session, *(session.posargs or PORTABLE))
         return
     COVERAGE.mkdir(parents=True, exist_ok=True)
     for stale in COVERAGE.glob(".coverage*"):
@@ -110,7 +111,7 @@ def minimums(session: nox.Session) -> None:
     install(session, "test", *lowest([*direct, *group("frameworks")]))
     session.run("python", "-m", "pip", "list")
     # Old releases warn of what later ones have mended.
-    pytest(session, "-W", "default", "tests/unit", "tests/property")
+    pytest(session, "-W", "default", *PORTABLE)
 
 
 @nox.session

@@ -16,7 +16,7 @@ from benchmarks.report import Machine, as_json, as_markdown
 from benchmarks.rows import BYTES, FILES, SECONDS, SHARE, STATED, Contender, Row, Target
 from tests.processes import run_script
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RUN = {"rounds": 3, "short": False}
 
 
