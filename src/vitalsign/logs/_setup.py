@@ -66,7 +66,8 @@ def configure_logging(
         max_length: Characters of one text, before its middle is left out; a line has eight times as many.
         rename_fields: Other names for fields: `{"level": "severity"}`.
         static_fields: Fields that every line has: `{"version": "1.4.0"}`.
-        take_over: Loggers whose own handlers are taken away, so that what they log comes here too.
+        take_over: Loggers whose own handlers are taken away, so that what they log comes here too. One that was
+            silenced, by `uvicorn --no-access-log` for example, stays silent.
         capture_warnings: Log what the `warnings` module shows.
         registry: Where `log_messages_total` is registered; None to count nothing.
 
@@ -137,6 +138,8 @@ class LoggingSetup:
         self.close()
 
     def _take_over(self, logger: logging.Logger) -> None:
+        if not logger.handlers and not logger.propagate:
+            return  # its server was told not to log: uvicorn looks for handlers, those of the root logger too
         self._undo.callback(setattr, logger, "propagate", logger.propagate)
         logger.propagate = True
         for handler in logger.handlers[:]:

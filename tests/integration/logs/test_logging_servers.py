@@ -49,6 +49,19 @@ def test_uvicorns_lines_and_the_applications_are_one_log(start_uvicorn: StartUvi
     assert all(line.startswith("{") for line in after.splitlines()[1:])
 
 
+def test_uvicorns_own_access_lines_can_be_switched_off(start_uvicorn: StartUvicorn) -> None:
+    """With `--no-access-log` each request has one line, which is ours."""
+    server = start_uvicorn("tests.integration.logs.app:app", "--no-access-log", ready="/orders/1")
+    server.get("/orders/7", HEADERS)
+    wait_until(lambda: loggers_of(server, "order-7") == ["shop", "vitalsign.access"], "the lines of the request")
+    assert "uvicorn.access" not in server.log.read_text()
+
+
+def loggers_of(server: Server, request_id: str) -> list[str]:
+    """Return the loggers of a request's lines."""
+    return [line["logger"] for line in lines(server) if line.get("request_id") == request_id]
+
+
 def test_gunicorns_lines_and_the_applications_are_one_log(tmp_path: Path) -> None:
     """Under gunicorn with threads, each request's lines have its own id, and gunicorn's own lines are JSON too."""
     port = free_port()

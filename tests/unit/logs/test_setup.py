@@ -111,6 +111,16 @@ def test_loggers_of_servers_are_taken_over(log, monkeypatch):
     assert (logger.handlers, logger.propagate) == ([handler], False)
 
 
+def test_a_server_that_was_told_not_to_log_stays_silent(log, monkeypatch):
+    """A logger that has neither handlers nor anything above it, as by `uvicorn --no-access-log`, is left alone."""
+    log.configure().close()
+    logger = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", False)
+    log.configure()
+    assert not logger.hasHandlers()
+
+
 def test_loggers_to_take_over_can_be_chosen(log):
     """Only the loggers that are named lose their handlers."""
     ours, theirs = logging.getLogger("tests.ours"), logging.getLogger("tests.theirs")
