@@ -261,6 +261,17 @@ def test_time_of_the_last_success_outlives_a_failure(gateway, registry):
     assert before == gateway.lines("job_last_success_timestamp_seconds") != []
 
 
+def test_prometheus_knows_the_job_by_the_gateway(gateway, start_prometheus, start_job):
+    """A Prometheus that scrapes the gateway as the guide says has a job's metrics, and its failure, under its name."""
+    prometheus = start_prometheus({"gateway": gateway.address}, honor_labels=True)
+    for kind, success in (("ends", 1), ("raises", 0)):
+        start_job(JOB, kind, gateway.url, "60").communicate(timeout=60)
+        prometheus.wait_for('job_success{job="report"}', lambda value, wanted=success: value == wanted)
+    assert prometheus.value('report_rows_total{job="report"}') == 3
+    assert prometheus.value('time() - job_last_success_timestamp_seconds{job="report"} < 600') is not None
+    assert prometheus.value('count({__name__=~"job_.+",job="gateway"})') is None
+
+
 def test_success_can_delete_the_group(gateway, registry):
     """With delete_on_success, what failed is shown until a run succeeds."""
 
