@@ -56,6 +56,9 @@ class AccessLogMiddleware:
             logger: Name of the logger that lines are written to: at level INFO, for statuses from 500 on ERROR.
             paths: Write the path as well as the route; paths can hold what nobody should read.
             trust_request_id: Take the id that a request brings; turn it off where clients are strangers.
+
+        Raises:
+            EndpointOptionError: `exclude` has what fits no path.
         """
         self.app = app
         self._log = AccessLog(logger, paths=paths, trust_request_id=trust_request_id)
