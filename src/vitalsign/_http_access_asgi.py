@@ -148,6 +148,8 @@ class _Exchange:
         is_gone = self._is_gone or not isinstance(error, (Exception, KeyboardInterrupt, SystemExit, type(None)))
         status = self._status or NOTHING_SENT
         sent = 0 if self._scope["method"] == "HEAD" else self._sent  # servers drop the body of an answer to HEAD
+        if not self._status:
+            sent = None  # what is answered then is answered further out
         elapsed = monotonic() - self._began
         self._owner.write(self._scope, status, CLIENT_GONE if is_gone else status, elapsed, sent, error)
 

@@ -137,7 +137,7 @@ class _Exchange:
         is_whole = is_whole or is_head or self._status in _WITHOUT_BODY or self.sent == self._length
         left = isinstance(error, GeneratorExit) or not (is_whole or error)
         sent = 0 if is_head else self.sent  # servers drop the body of an answer to HEAD
-        self._write(CLIENT_GONE if left else self._status or NOTHING_SENT, sent, error)
+        self._write(CLIENT_GONE if left else self._status or NOTHING_SENT, sent if self._status else None, error)
 
     def finish_unread(self) -> None:
         """Write the line of a file that the server sends by itself."""
