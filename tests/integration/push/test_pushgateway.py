@@ -23,7 +23,7 @@ HASH = "$2b$04$GPUJ9PJ2T7DTF/qDjOsVNueseMEGHQSO6IdBWkGGK98ImZgM8YBN6"  # bcrypt 
 PASSWORD = "right-horse"
 
 JOB = """
-    import os, signal, sys, time
+    import os, signal, sqlite3, sys, threading, time
     from vitalsign import Counter
     from vitalsign.push import push_on_exit
 
@@ -49,6 +49,11 @@ JOB = """
             while not stop:
                 time.sleep(0.01)
             rows.inc(4)
+        elif kind == "in C":
+            query = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+            thread = threading.Thread(target=lambda: sqlite3.connect(":memory:").execute(query), daemon=True)
+            thread.start()
+            thread.join()
         elif kind in ("terminated", "handled"):
             time.sleep(60)
     print("after the block")
@@ -184,6 +189,7 @@ def test_gateway_that_comes_late_gets_all(start_pushgateway, start_job):
         ("exits", (), 5, 3, 0),
         ("interrupted", (), -signal.SIGINT, 3, 0),
         ("terminated", (signal.SIGTERM,), -signal.SIGTERM, 3, 0),
+        ("in C", (signal.SIGTERM,), -signal.SIGTERM, 3, 0),
         ("handled", (signal.SIGTERM,), 7, 3, 0),
         ("flag", (signal.SIGTERM,), 0, 7, 1),
     ],
