@@ -111,6 +111,29 @@ def test_loggers_of_servers_are_taken_over(log, monkeypatch):
     assert (logger.handlers, logger.propagate) == ([handler], False)
 
 
+@pytest.mark.parametrize(
+    ("name", "holder", "propagate"),
+    [("uvicorn.error", "uvicorn", False), ("hypercorn.error", "hypercorn.error", True)],
+)
+def test_servers_that_configure_logging_later_are_taken_over_too(log, monkeypatch, name, holder, propagate):
+    """A server that gives its loggers handlers after us has its lines here, once; what it writes to a file stays."""
+    log.configure().close()
+    logger, own = logging.getLogger(name), logging.getLogger(holder)
+    monkeypatch.setattr(own, "handlers", [])
+    monkeypatch.setattr(own, "propagate", True)
+    setup = log.configure()
+    written = io.StringIO()
+    terminal, file = logging.StreamHandler(sys.stderr), logging.StreamHandler(written)
+    own.handlers = [terminal, file]
+    own.propagate = propagate
+    logger.error("started")
+    assert log.line["message"] == "started"
+    assert own.handlers == [file]
+    assert written.getvalue() == "started\n"
+    setup.close()
+    assert terminal in own.handlers
+
+
 def test_a_server_that_was_told_not_to_log_stays_silent(log, monkeypatch):
     """A logger that has neither handlers nor anything above it, as by `uvicorn --no-access-log`, is left alone."""
     log.configure().close()
