@@ -124,6 +124,7 @@ class LoggingSetup:
             self._undo.callback(logging.captureWarnings, False)
         self._replace_factory()
         self._replace_make_record()
+        self._undo.callback(self._servers.clear)  # whoever has wrapped our factory keeps it
 
     def close(self) -> None:
         """Put everything back as it was before; once."""

@@ -68,8 +68,10 @@ def test_closing_puts_everything_back(registry):
     assert state() == before
 
 
-def test_closing_leaves_what_others_have_wrapped(registry):
-    """A factory that another library has put round ours stays in its place."""
+def test_closing_leaves_what_others_have_wrapped(registry, monkeypatch):
+    """A factory that another library has put round ours stays in its place, and takes nothing over any more."""
+    server = logging.getLogger("uvicorn")
+    monkeypatch.setattr(server, "handlers", [])
     before = logging.getLogRecordFactory()
     setup = configure_logging("shop", registry=registry, stream=io.StringIO())
     ours = logging.getLogRecordFactory()
@@ -81,6 +83,10 @@ def test_closing_leaves_what_others_have_wrapped(registry):
     try:
         setup.close()
         assert logging.getLogRecordFactory() is theirs
+        terminal = logging.StreamHandler(sys.stderr)
+        server.handlers = [terminal]
+        server.warning("started")
+        assert server.handlers == [terminal]
     finally:
         logging.setLogRecordFactory(before)
 
