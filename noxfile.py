@@ -24,7 +24,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # `coverage` sees to it that one at least was there
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "docs", "bench", "conformance", "minimums", "tests", "coverage"]
+nox.options.sessions = ["lint", "typing", "docs", "bench", "conformance", "minimums", "last_year", "tests", "coverage"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
@@ -41,6 +41,9 @@ UPSTREAM = ["0.26.0", "newest"]
 
 PORTABLE = ["-m", "not slow", "tests/unit", "tests/property", "tests/typing", "tests/test_contract.py"]
 """Options that choose the tests of what may depend on the version of Python or of a library."""
+
+LAST_YEAR = ["fastapi==0.121.3"]
+"""Releases of November 2025, which many services still run; `tests` takes the newest, `minimums` the oldest."""
 
 _built: list[Path] = []
 """The one wheel of this run, once the first session has built it."""
@@ -112,6 +115,15 @@ def minimums(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "list")
     # Old releases warn of what later ones have mended.
     pytest(session, "-W", "default", *PORTABLE)
+
+
+@nox.session
+def last_year(session: nox.Session) -> None:
+    """Run the tests of the ASGI middleware on the frameworks of a year ago, under a real server too."""
+    install(session, "test", *LAST_YEAR)
+    fastapi = ("tests/unit/metrics/test_decorators_fastapi.py", "tests/integration/frameworks/test_asgi_frameworks.py")
+    # Old releases warn of what later ones have mended.
+    pytest(session, "-W", "default", "-m", "not slow", "tests/unit/asgi", *fastapi, "-k", "not integration or fastapi")
 
 
 @nox.session

@@ -172,7 +172,7 @@ class CertificateError(VitalsignError, OSError):
 
 
 class EndpointOptionError(VitalsignError, ValueError):
-    """An endpoint was given an option that makes no sense, or that would leave it open to everybody."""
+    """An endpoint, or middleware, was given an option that makes no sense, or that would leave it open to everybody."""
 
 
 class AlertPayloadError(VitalsignError, ValueError):
