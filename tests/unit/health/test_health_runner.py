@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vitalsign.health import Check, Result, Status
+from vitalsign.health._changes import Changes
 from vitalsign.health._metrics import HealthMetrics
-from vitalsign.health._runner import Flight, Round, Runner, Slot
+from vitalsign.health._runner import Runner
+from vitalsign.health._slots import Flight, Round, Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
 
 
@@ -24,7 +24,7 @@ class Desk:
     def __init__(self, *names: str, timeout: float = 10.0, ttl: float = 0.0, failure_ttl: float = 0.0) -> None:
         self.now = 1_000.0
         self.rings: list[Round] = []
-        self.runner = Runner("shop", HealthMetrics("shop", None), clock=lambda: self.now)
+        self.runner = Runner("shop", HealthMetrics("shop", None), Changes(10), clock=lambda: self.now)
         for name in names:
             check = Check(name, lambda: None)
             self.runner.slots[name] = Slot(check, timeout=timeout, ttl=ttl, failure_ttl=failure_ttl)
@@ -32,9 +32,8 @@ class Desk:
     def open(self, *names: str, deadline: float = 5.0) -> Round:
         """Open a round on the slots of these names, or all."""
         slots = [self.runner.slots[name] for name in names or self.runner.slots]
-        ring: list[Callable[[], None]] = []
-        round_ = Round(slots, started=self.now, deadline=self.now + deadline, ring=lambda: ring[0]())
-        ring.append(lambda: self.rings.append(round_))
+        round_ = self.runner.question(slots, deadline)
+        round_.ring = lambda: self.rings.append(round_)
         return round_
 
     def status(self, name: str) -> Status | None:
