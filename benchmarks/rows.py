@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BYTES", "FILES", "OURS", "SECONDS", "STATED", "Contender", "Row", "Target", "beside"]
+__all__ = ["BYTES", "FILES", "OURS", "RUNS", "SECONDS", "STATED", "Contender", "Row", "Target", "beside"]
 
 SECONDS = "s"
 BYTES = "B"
 FILES = "files"
+RUNS = "runs"
 
 OURS = ("vitalsign", "vitalsign")
 """Name and distribution, as for a contender."""
@@ -82,7 +83,7 @@ class Row:
     Attributes:
         key: Name for `--only` and for JSON: `area.what`.
         title: What is measured, in Markdown.
-        unit: `SECONDS`, `BYTES` or `FILES`; less is better.
+        unit: `SECONDS`, `BYTES`, `FILES` or `RUNS`; less is better.
         contenders: Ours first; or a yardstick alone.
     """
 

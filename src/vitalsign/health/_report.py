@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vitalsign.health._check import LIVENESS, Status
@@ -56,49 +57,41 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, object]:
         """Return what is known, as JSON takes it; times as RFC 3339 in UTC."""
-        return {
-            "status": self.status.value,
-            "critical": self.critical,
-            **without_blanks(
-                message=self.message,
-                value=self.value,
-                unit=self.unit,
-                time=rfc3339(self.time),
-                age_seconds=_rounded(self.age),
-                duration_seconds=_rounded(self.duration),
-                behind=self.behind,
-                **self._deviation("last_status", "consecutive_failures"),
-            ),
-        }
+        return without_blanks(
+            status=self.status.value,
+            critical=self.critical,
+            message=self.message,
+            value=self.value,
+            unit=self.unit,
+            time=rfc3339(self.time),
+            age_seconds=_rounded(self.age),
+            duration_seconds=_rounded(self.duration),
+            last_status=self._other_last_status(),
+            consecutive_failures=self.consecutive_failures or None,
+            behind=self.behind,
+        )
 
     def to_health_json(self) -> dict[str, object]:
         """Return what is known as a component of `application/health+json`."""
-        # The format has no word for "not known yet".
-        status = Status.WARN if self.status is Status.UNKNOWN else self.status
-        return {
-            "status": status.value,
-            **without_blanks(
-                observedValue=self.value,
-                observedUnit=self.unit,
-                time=rfc3339(self.time),
-                output="" if status is Status.PASS and not self.consecutive_failures else self.message,
-            ),
-            "critical": self.critical,
-            **without_blanks(
-                ageSeconds=_rounded(self.age),
-                durationSeconds=_rounded(self.duration),
-                behind=self.behind,
-                **self._deviation("lastStatus", "consecutiveFailures"),
-            ),
-        }
+        has_nothing_to_say = self.status is Status.PASS and self._other_last_status() is None
+        return without_blanks(
+            # The format has no word for "not known yet".
+            status=(Status.WARN if self.status is Status.UNKNOWN else self.status).value,
+            observedValue=self.value,
+            observedUnit=self.unit,
+            time=rfc3339(self.time),
+            output="" if has_nothing_to_say else self.message,
+            critical=self.critical,
+            ageSeconds=_rounded(self.age),
+            durationSeconds=_rounded(self.duration),
+            lastStatus=self._other_last_status(),
+            consecutiveFailures=self.consecutive_failures or None,
+            behind=self.behind,
+        )
 
-    def _deviation(self, status_key: str, failures_key: str) -> dict[str, object]:
-        """Return what the last runs say, as far as the state does not say it."""
+    def _other_last_status(self) -> str | None:
         last = self.last_status
-        return {
-            status_key: None if last is None or last is self.status else last.value,
-            failures_key: self.consecutive_failures or None,
-        }
+        return None if last is None or last is self.status else last.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +177,7 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
 
 
+@lru_cache(1_024)
 def rfc3339(seconds: float | None) -> str | None:
     """Write a Unix time as RFC 3339 has it, in UTC."""
     if seconds is None:
