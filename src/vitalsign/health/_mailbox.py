@@ -108,13 +108,19 @@ class Mailbox:
             if inspect.isawaitable(returned):
                 asyncio.run(_await(returned))
         except BaseException as error:  # noqa: BLE001  # the thread is the listener's own: nobody to pass it on to
+            self._log_failure(change, error)
+            self._count(self._name, "failed")
+        else:
+            self._count(self._name, "delivered")
+
+    def _log_failure(self, change: Change, error: BaseException) -> None:
+        try:
             _log.warning(
                 "Listener %r was not told that health check %r of %s: %s.%s",
                 self._name, change.check, change.service, change.status.value, redacted_traceback(error),
             )  # fmt: skip
-            self._count(self._name, "failed")
-        else:
-            self._count(self._name, "delivered")
+        except Exception as failure:  # noqa: BLE001  # a log that cannot be written must not end the thread
+            internal_error("health.log", failure)
 
     def _forget(self) -> None:
         # A forked child has neither the thread nor, if that was at work, the lock; the parent delivers what waits.

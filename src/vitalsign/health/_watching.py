@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watching"]
 
-_L = TypeVar("_L", bound="Callable[[Change], object]")
+_F = TypeVar("_F", bound="Callable[[Change], object]")
 
 
 class Watching:
@@ -76,7 +76,7 @@ class Watching:
         """Return the last changes of state, the newest first: as many as `HealthChecker(history=...)` says."""
         return self._runner.changes.last()
 
-    def on_change(self, listener: _L) -> _L:
+    def on_change(self, listener: _F) -> _F:
         """
         Call *listener* with each `Change` of a check's state; as a decorator, too.
 
