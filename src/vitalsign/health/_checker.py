@@ -186,9 +186,8 @@ class HealthChecker(Declaring, Watching):
         return HealthApp(self.run, paths=paths, token=token, allow=allow)
 
     def _report(self, group: str, slots: Iterable[Slot]) -> Report:
-        now = self._runner.clock()
-        checks = [slot.report(now) for slot in slots]
+        checks = self._runner.results(slots)
         if group == STARTUP and not self._has_started:
-            checks.insert(0, CheckResult("started", Status.FAIL, message="health.started() has not been called yet"))
-        history = self.history() if group == FULL else ()
-        return Report(self.service, self.version, group, tuple(checks), history)
+            started = CheckResult("started", Status.FAIL, message="health.started() has not been called yet")
+            checks = (started, *checks)
+        return Report(self.service, self.version, group, checks, self.history() if group == FULL else ())

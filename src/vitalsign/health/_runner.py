@@ -27,10 +27,11 @@ from vitalsign.health._journal import log_run, log_skip
 from vitalsign.health._slots import EXPIRES, RENEWS, STALE, Flight, Outcome, Round, Skip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vitalsign.health._changes import Changes
     from vitalsign.health._metrics import HealthMetrics
+    from vitalsign.health._report import CheckResult
     from vitalsign.health._slots import Slot
 
 __all__ = ["Runner"]
@@ -120,6 +121,12 @@ class Runner:
         self._run_after_unlock()
         return to_start, None if wakes_at is None else min(max(0.0, wakes_at - now), _LONGEST_WAIT)
 
+    def results(self, slots: Iterable[Slot]) -> tuple[CheckResult, ...]:
+        """Return what is known of each of *slots*, all at the same moment."""
+        now = self.clock()
+        with self._lock:
+            return tuple(slot.report(now) for slot in slots)
+
     def land(self, flight: Flight, returned: object) -> None:
         """Report that the check returned."""
         try:
@@ -201,9 +208,8 @@ class Runner:
 
     def _pass_over(self, slot: Slot, failed: Slot, now: float) -> None:
         before, was_skipped = slot.state, slot.skip is not None
-        root = failed.skip
-        behind = failed.check.name if root is None else root.behind
-        skip = Skip(behind, not failed.check.critical if root is None else root.excused, now, self._wall(now))
+        behind = failed.check.name if failed.skip is None else failed.skip.behind
+        skip = Skip(behind, not failed.is_grave(), now, self._wall(now))
         slot.pass_over(skip)
         self._metrics.record_skip(slot)
         if not was_skipped:

@@ -148,11 +148,13 @@ class Slot:
         return known.at >= round_.started or now < round_.good_until(self)
 
     def failed_dependency(self) -> Slot | None:
-        """Return what it depends on and cannot be had: a check that fails, or is not run itself."""
-        for slot in self.dependencies:
-            if slot.state is Status.FAIL or slot.skip is not None:
-                return slot
-        return None
+        """Return what it depends on and cannot be had, a check that fails or is not run itself: the gravest one."""
+        failed = [slot for slot in self.dependencies if slot.state is Status.FAIL or slot.skip is not None]
+        return max(failed, key=Slot.is_grave, default=None)
+
+    def is_grave(self) -> bool:
+        """Tell whether what it is, or is not run for, is critical."""
+        return self.check.critical if self.skip is None else not self.skip.excused
 
     def take(self, outcome: Outcome, jitter: float) -> None:
         """Know *outcome*, which is renewed in the background after *jitter* times the usual time."""

@@ -96,6 +96,18 @@ def test_skipped_check_blocks_no_more_than_what_it_depends_on(
     assert house.health.run_sync().status_code == code
 
 
+def test_gravest_of_several_failed_dependencies_counts(make_checker: Callable[..., HealthChecker]) -> None:
+    """Behind two failed checks of which one is critical, that one is named, and the service fails; near and far."""
+    health = make_checker(timeout=LONG, deadline=LONG)
+    for name, critical in (("search", False), ("database", True)):
+        health.add(Check(name, lambda: False, groups=("others",), critical=critical))
+    health.add(Check("near", lambda: None, depends_on=("search", "database")))
+    health.add(Check("far", lambda: None, depends_on=("search", "near")))
+    report = health.run_sync()
+    assert [check.behind for check in report.checks] == ["database", "database"]
+    assert report.status_code == 503
+
+
 @pytest.mark.parametrize(("critical", "code"), [(True, 503), (False, 200)])
 def test_dependency_of_another_group_is_asked_and_not_shown(
     make_checker: Callable[..., HealthChecker], critical: bool, code: int

@@ -216,7 +216,7 @@ def test_check_that_hangs_fails_as_often_as_if_it_could_be_run_again() -> None:
     assert slot.report(desk.now).age == 0.0
 
 
-def test_lasting_round_renews_what_grows_old_a_little_early() -> None:
+def test_jittered_background_refresh_renews_a_little_early() -> None:
     """In the background a check is renewed after 80 to 100 % of its time, by chance, and again after that."""
     desk = Desk("a", "b", renewal=(10.0, 2.0))
     round_ = desk.last()
