@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import exporting, importing, instruments, memory, middleware, processes, rendering, serving
+from benchmarks import exporting, health, importing, instruments, memory, middleware, processes, rendering, serving
 from benchmarks.measuring import measure
 from benchmarks.report import Machine, as_json, as_markdown
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["all_rows", "main"]
 
 _ROUNDS = 5
-_ROW_MODULES = (instruments, rendering, processes, memory, importing, middleware, serving, exporting)
+_ROW_MODULES = (instruments, rendering, processes, memory, importing, middleware, serving, exporting, health)
 
 
 def all_rows() -> list[Row]:

@@ -12,6 +12,7 @@ __all__ = [
     "DuplicateMetricError",
     "EndpointOptionError",
     "HealthCheckError",
+    "HealthDependencyError",
     "HealthError",
     "HealthGroupError",
     "HealthLoopError",
@@ -75,6 +76,19 @@ class HealthError(VitalsignError):
 
 class HealthCheckError(HealthError, ValueError):
     """A health check, or one of its settings, was declared in a way that makes no sense."""
+
+
+class HealthDependencyError(HealthCheckError):
+    """
+    Health checks depend on each other in a circle, or on a check that there is not.
+
+    Attributes:
+        checks: The names on the way: the last one depends on the first, or there is no such check.
+    """
+
+    def __init__(self, message: str, *, checks: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.checks = checks
 
 
 class HealthGroupError(HealthError, LookupError):

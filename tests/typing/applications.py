@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from vitalsign.asgi import AccessLogMiddleware, MetricsMiddleware, metrics_app
 from vitalsign.collectors import ApiClientCollector, QueueCollector, SystemCollector, WorkerCollector
-from vitalsign.health import HealthChecker, Report, checks
+from vitalsign.health import Change, HealthChecker, Report, Status, checks
 from vitalsign.logs import LoggingSetup, configure_logging, log_context
 from vitalsign.webhook import Alert, AlertWebhook
 from vitalsign.wsgi import AccessLogMiddleware as WsgiAccessLogMiddleware
@@ -39,7 +39,15 @@ def disk() -> None:
     """Be a check that returns nothing."""
 
 
-health.add(checks.disk("/", min_free="1GiB"), group="liveness")
+@health.on_change
+async def tell(change: Change) -> None:
+    """Be a listener."""
+    assert_type(change.status, Status)
+
+
+health.add(checks.disk("/", min_free="1GiB"), group="liveness", fall=3, depends_on="database")
+Starlette(lifespan=health.refreshing)
+FastAPI(lifespan=health.refreshing)
 assert_type(health.routes(), list[Route])
 assert_type(health.run_sync("readiness"), Report)
 starlette.routes.extend(health.routes())
@@ -49,6 +57,8 @@ async def report() -> None:
     """Run the checks of a group."""
     assert_type(await health.run("readiness"), Report)
     assert_type(await database("dsn"), bool)
+    async with health.refreshing():
+        await tell(health.history()[0])
 
 
 assert_type(SystemCollector().bind(), SystemCollector)
@@ -85,4 +95,5 @@ WsgiAccessLogMiddleware(AlertWebhook(print).wsgi)
 AlertWebhook(lambda: None)  # type: ignore[arg-type, misc]
 
 health.check("nameless")(3)  # type: ignore[type-var]
+health.on_change(3)  # type: ignore[type-var]
 QueueCollector(3)  # type: ignore[arg-type]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from vitalsign.health import checks
+from vitalsign.health._changes import Change
 from vitalsign.health._check import Check, Result, Status
 from vitalsign.health._checker import HealthChecker
 from vitalsign.health._report import CheckResult, Report
 
-__all__ = ["Check", "CheckResult", "HealthChecker", "Report", "Result", "Status", "checks"]
+__all__ = ["Change", "Check", "CheckResult", "HealthChecker", "Report", "Result", "Status", "checks"]

@@ -1,63 +1,80 @@
 """
-Carry out what the runner decides: tasks and threads that run checks, and two ways to wait for them.
+Carry out what the runner decides: tasks and threads that run checks, and how a round waits for them.
 
-A coroutine check runs as a task of its own on the loop of the caller that found it not running, for the pool that it
-uses belongs to that loop; without a loop, on one of its own that lives as long as the run. Any other check runs on a
-daemon thread of its own: if it hangs, it takes no worker from an executor and does not keep the process from exiting.
+A coroutine check runs as a task of its own on the event loop of the caller that found it not running, for the pool that
+it uses belongs to that loop (`_asyncio.py`, `_trio.py`); without a loop, on one of its own that lives as long as the
+run. Any other check runs on a daemon thread of its own: if it hangs, it takes no worker from an executor and does not
+keep the process from exiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from contextvars import Context
-from functools import partial
+import sys
+from contextlib import asynccontextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitalsign.exceptions import HealthLoopError
-from vitalsign.health._runner import Flight, Round
+from vitalsign.health._asyncio import AsyncioLoop, carry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
 
-    from vitalsign.health._runner import Runner, Slot
+    from vitalsign.health._runner import Runner
+    from vitalsign.health._slots import Flight, Round
 
-__all__ = ["ask", "ask_blocking"]
+__all__ = ["attend", "attend_blocking", "beside"]
 
 
-async def ask(runner: Runner, slots: Sequence[Slot], deadline: float) -> None:
+class Loop(Protocol):
+    """An event loop, as one caller sees it."""
+
+    def fly(self, runner: Runner, flight: Flight) -> None:
+        """Start a coroutine check; its end is reported to *runner*, whatever becomes of the caller."""
+        ...
+
+    def ring(self) -> None:
+        """End `wait`, from any thread; without effect when the loop has ended."""
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it rings, *seconds* at most."""
+        ...
+
+    async def recall(self) -> None:
+        """Break off what was started here, and wait for a moment until that has ended."""
+        ...
+
+    def beside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> AbstractAsyncContextManager[None]:
+        """Run *work*, which does not raise, while the context lasts, and cancel it then."""
+        ...
+
+
+async def attend(runner: Runner, round_: Round) -> None:
     """
-    Bring *slots* up to date, for *deadline* seconds at most, on the running event loop.
+    See *round_* through on the event loop that runs here.
 
-    A caller that is cancelled leaves the flights to themselves, for others may wait for them too.
+    A caller that is cancelled leaves the flights to themselves, for others may wait for them too; a lasting round takes
+    them along, since the application is about to close what they use.
 
     Raises:
-        HealthLoopError: What runs here is not asyncio.
+        HealthLoopError: No event loop runs here, or none that is known.
     """
-    loop = _running_loop()
-    if loop is None:
-        raise HealthLoopError(
-            "health.run() needs a running asyncio event loop, and there is none. On a loop of another kind, call "
-            "health.run_sync() on a worker thread."
-        )
-    bell = asyncio.Event()
-
-    def ring() -> None:
-        with suppress(RuntimeError):  # the loop was closed, and the caller with it
-            loop.call_soon_threadsafe(bell.set)
-
-    round_ = _open_round(runner, slots, deadline, ring)
-    while (seconds := _advance(runner, round_, loop)) is not None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await bell.wait()
-        bell.clear()
+    loop = _required_loop()
+    round_.ring = loop.ring
+    try:
+        while (seconds := _advance(runner, round_, loop)) is not None:
+            await loop.wait(seconds)
+    finally:
+        if round_.is_lasting:
+            await loop.recall()
 
 
-def ask_blocking(runner: Runner, slots: Sequence[Slot], deadline: float) -> None:
+def attend_blocking(runner: Runner, round_: Round) -> None:
     """
-    Bring *slots* up to date, for *deadline* seconds at most, while this thread waits.
+    See *round_* through while this thread waits.
 
     Raises:
         HealthLoopError: An event loop runs on this thread.
@@ -68,31 +85,54 @@ def ask_blocking(runner: Runner, slots: Sequence[Slot], deadline: float) -> None
             "every coroutine check. Write 'await health.run()'."
         )
     bell = Event()
-    round_ = _open_round(runner, slots, deadline, bell.set)
+    round_.ring = bell.set
     while (seconds := _advance(runner, round_, None)) is not None:
         bell.wait(seconds)
         bell.clear()
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+@asynccontextmanager
+async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """
+    Run *work* on the event loop that runs here while the context lasts, and cancel it then.
+
+    Raises:
+        HealthLoopError: No event loop runs here, or none that is known.
+    """
+    async with _required_loop().beside(work):
+        yield
+
+
+def _required_loop() -> Loop:
+    loop = _running_loop()
+    if loop is None:
+        raise HealthLoopError(
+            "This needs a running event loop, of asyncio or trio, and there is none. On a loop of another kind, call "
+            "health.run_sync() on a worker thread, and health.start() to refresh in the background."
+        )
+    return loop
+
+
+def _running_loop() -> Loop | None:
+    # Trio first: as a guest, it runs inside of an asyncio loop. Who has not imported it does not run it.
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
+    if lowlevel is not None and lowlevel.in_trio_task():
+        from vitalsign.health._trio import TrioRun
+
+        return TrioRun()
     try:
-        return asyncio.get_running_loop()
+        return AsyncioLoop(asyncio.get_running_loop())
     except RuntimeError:
         return None
 
 
-def _open_round(runner: Runner, slots: Sequence[Slot], deadline: float, ring: Callable[[], object]) -> Round:
-    now = runner.clock()
-    return Round(slots, started=now, deadline=now + deadline, ring=ring)
-
-
-def _advance(runner: Runner, round_: Round, loop: asyncio.AbstractEventLoop | None) -> float | None:
+def _advance(runner: Runner, round_: Round, loop: Loop | None) -> float | None:
     to_start, seconds = runner.step(round_)
     try:
         for_threads: list[Flight] = []
         for flight in to_start:
             if loop is not None and flight.slot.is_coroutine:
-                _start_task(runner, flight, loop)
+                loop.fly(runner, flight)
             else:
                 for_threads.append(flight)
         if for_threads:
@@ -104,48 +144,10 @@ def _advance(runner: Runner, round_: Round, loop: asyncio.AbstractEventLoop | No
     return seconds
 
 
-def _start_task(runner: Runner, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
-    flight.is_lost = loop.is_closed
-    # An empty context: the run belongs to all callers, so it must not inherit the trace or request of the first.
-    task = loop.create_task(_carry(runner, flight), name=_carrier_name(flight), context=Context())
-    flight.carrier = task
-    task.add_done_callback(partial(_clear_up, runner, flight))
-
-
-def _clear_up(runner: Runner, flight: Flight, task: asyncio.Task[None]) -> None:
-    runner.abandon(flight)  # of no effect unless the task was cancelled from outside, or stopped by Ctrl-C
-    if not task.cancelled():
-        task.exception()  # Ctrl-C was raised where it belongs; asyncio need not warn that nobody looked at it here
-
-
-async def _carry(runner: Runner, flight: Flight) -> None:
-    limit = asyncio.timeout(flight.due - runner.clock())
-    try:
-        async with limit:
-            returned = await cast("Awaitable[object]", flight.call())
-    except asyncio.CancelledError as error:
-        if _is_being_cancelled():
-            raise
-        runner.crash(flight, error)
-    except Exception as error:  # noqa: BLE001  # a check that crashes is a failed check
-        if limit.expired():
-            runner.expire(flight)
-        else:
-            runner.crash(flight, error)
-    else:
-        runner.land(flight, returned)
-
-
-def _is_being_cancelled() -> bool:
-    # Else the CancelledError is the check's own, let through from something that it awaited.
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 def _start_threads(runner: Runner, flights: list[Flight]) -> None:
     # Each thread starts the next: starting one waits until it runs, and an event loop should wait for one at most.
     first, *others = flights
-    thread = Thread(target=_fly, args=(runner, first, others), name=_carrier_name(first), daemon=True)
+    thread = Thread(target=_fly, args=(runner, first, others), name=first.name, daemon=True)
     try:
         thread.start()
     except Exception as error:  # noqa: BLE001  # no more threads to be had: the checks fail, not their caller
@@ -158,12 +160,8 @@ def _fly(runner: Runner, flight: Flight, others: list[Flight]) -> None:
         _start_threads(runner, others)
     try:
         if flight.slot.is_coroutine:
-            asyncio.run(_carry(runner, flight))
+            asyncio.run(carry(runner, flight))
         else:
             runner.land(flight, flight.call())
     except BaseException as error:  # noqa: BLE001  # this thread is the check's own: there is nobody to pass it on to
         runner.crash(flight, error)
-
-
-def _carrier_name(flight: Flight) -> str:
-    return f"vitalsign-health-{flight.slot.check.name}"

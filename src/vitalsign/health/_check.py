@@ -9,12 +9,12 @@ from enum import StrEnum
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
-from vitalsign.exceptions import HealthCheckError
+from vitalsign.exceptions import HealthCheckError, HealthDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FULL", "LIVENESS", "READINESS", "STARTUP", "Check", "Result", "Status", "judge", "positive"]
+__all__ = ["FULL", "LIVENESS", "READINESS", "STARTUP", "Check", "Result", "Status", "count", "judge", "positive"]
 
 LIVENESS = "liveness"
 READINESS = "readiness"
@@ -96,6 +96,10 @@ class Check:
         external: Whether it looks at something outside of this process and its machine, which liveness may not;
             None: it does, unless it is in `liveness`.
         takes_timeout: Whether *func* is called with its timeout as the only argument.
+        fall: Failures in a row until it counts as failed; None takes the checker's.
+        rise: Results in a row that are no failures, until a failed check has recovered; None takes the checker's.
+        min_down: Seconds that it counts as failed at least; None takes the checker's.
+        depends_on: Names of the checks without which it cannot pass: while one of them fails, it is not run.
 
     Raises:
         HealthCheckError: A value makes no sense, or an external check is to decide about liveness.
@@ -110,6 +114,10 @@ class Check:
     failure_ttl: float | None = None
     external: bool | None = None
     takes_timeout: bool = False
+    fall: int | None = None
+    rise: int | None = None
+    min_down: float | None = None
+    depends_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_name(self.name, "a check", "'database'")
@@ -118,6 +126,10 @@ class Check:
         positive(f"timeout of check {self.name!r}", self.timeout)
         positive(f"ttl of check {self.name!r}", self.ttl, zero=True)
         positive(f"failure_ttl of check {self.name!r}", self.failure_ttl, zero=True)
+        count(f"fall of check {self.name!r}", self.fall)
+        count(f"rise of check {self.name!r}", self.rise)
+        positive(f"min_down of check {self.name!r}", self.min_down, zero=True)
+        object.__setattr__(self, "depends_on", _dependencies(self.name, self.depends_on))
         if self.external and LIVENESS in self.groups:
             raise HealthCheckError(
                 f"Check {self.name!r} looks outside this process, so it cannot decide about liveness: while the "
@@ -179,6 +191,33 @@ def positive(what: str, seconds: float | None, *, zero: bool = False) -> None:
     if not is_number or seconds < 0 or (seconds == 0 and not zero):
         bound = "of 0 or more" if zero else "above 0"
         raise HealthCheckError(f"{what} is {seconds!r}; it must be a finite number of seconds {bound}.")
+
+
+def count(what: str, number: int | None) -> None:
+    """
+    Require a whole number above zero, or None.
+
+    Args:
+        what: Name of the setting, for the error.
+        number: Its value.
+
+    Raises:
+        HealthCheckError: It is something else.
+    """
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+        raise HealthCheckError(f"{what} is {number!r}; it must be a whole number of 1 or more.")
+
+
+def _dependencies(check: str, names: str | Iterable[str]) -> tuple[str, ...]:
+    names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+    for name in names:
+        _require_name(name, f"a check that {check!r} depends on", "'database'")
+    if check in names:
+        raise HealthDependencyError(
+            f"Check {check!r} depends on itself, so it would never run. Take its name out of depends_on=.",
+            checks=(check,),
+        )
+    return names
 
 
 def _group_names(check: str, groups: str | Iterable[str]) -> tuple[str, ...]:

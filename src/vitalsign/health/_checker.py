@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from vitalsign.exceptions import HealthCheckError, HealthGroupError
-from vitalsign.health._carriers import ask, ask_blocking
-from vitalsign.health._check import FULL, LIVENESS, READINESS, STARTUP, Check, Status, positive
+from vitalsign.exceptions import HealthCheckError
+from vitalsign.health._carriers import attend, attend_blocking
+from vitalsign.health._changes import Changes
+from vitalsign.health._check import FULL, READINESS, STARTUP, Status, count, positive
+from vitalsign.health._declaring import Declaring, Defaults
 from vitalsign.health._metrics import HealthMetrics
+from vitalsign.health._refresh import Refresher
 from vitalsign.health._report import CheckResult, Report
-from vitalsign.health._runner import Runner, Slot
+from vitalsign.health._runner import Runner
+from vitalsign.health._watching import Watching
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.routing import Route
 
     from vitalsign.health._asgi import HealthApp
+    from vitalsign.health._slots import Slot
 
 __all__ = ["HealthChecker"]
 
-_F = TypeVar("_F", bound="Callable[[], object]")
-_BUILT_IN = (LIVENESS, READINESS, STARTUP, FULL)
 
-
-class HealthChecker:
+class HealthChecker(Declaring, Watching):
     """
     Run the health checks of one service, and report.
 
@@ -57,6 +58,11 @@ class HealthChecker:
         deadline: float = 0.8,
         ttl: float = 1.0,
         failure_ttl: float | None = None,
+        fall: int = 1,
+        rise: int = 1,
+        min_down: float = 0.0,
+        refresh: float = 10.0,
+        history: int = 100,
         registry: CollectorRegistry | None = REGISTRY,
     ) -> None:
         """
@@ -71,6 +77,12 @@ class HealthChecker:
             ttl: Seconds that a passing result is served before the check runs again; 0 runs it for every caller
                 who finds it not running.
             failure_ttl: The same for any other result; None takes the ttl.
+            fall: Failures in a row until a check counts as failed.
+            rise: Results in a row that are no failures, until a failed check has recovered.
+            min_down: Seconds that a check counts as failed at least.
+            refresh: Seconds after which results are renewed in the background, where that is switched on by `start`
+                or `refreshing`; each a little earlier, by chance.
+            history: How many changes of state are remembered; 0 for none.
             registry: Where the metrics go; None for nowhere.
 
         Raises:
@@ -79,112 +91,17 @@ class HealthChecker:
         """
         if not service or not isinstance(service, str):
             raise HealthCheckError(f"{service!r} cannot name a service. Give a text, such as 'shop'.")
-        positive("timeout", timeout)
         positive("deadline", deadline)
-        positive("ttl", ttl, zero=True)
-        positive("failure_ttl", failure_ttl, zero=True)
-        self.service = service
+        count("history", history or None)
+        defaults = Defaults(timeout, ttl, failure_ttl, refresh, fall, rise, min_down)
+        metrics = HealthMetrics(service, registry)
+        runner = Runner(service, metrics, Changes(history))
+        refresher = Refresher(runner, lambda: self._plan(FULL).asked)
+        Declaring.__init__(self, service, runner, defaults, refresher.replan)
+        Watching.__init__(self, runner, metrics, refresher)
         self.version = version
-        self._timeout = timeout
         self._deadline = deadline
-        self._ttl = ttl
-        self._failure_ttl = failure_ttl
-        self._runner = Runner(service, HealthMetrics(service, registry))
         self._has_started = False
-
-    def check(
-        self,
-        name: str,
-        *,
-        group: str | Iterable[str] = READINESS,
-        critical: bool = True,
-        timeout: float | None = None,
-        ttl: float | None = None,
-        failure_ttl: float | None = None,
-        external: bool | None = None,
-    ) -> Callable[[_F], _F]:
-        """
-        Add the decorated function as a check; the function itself stays as it is.
-
-        It returns None or True (pass), False (fail) or a `Result`, or raises (fail). A coroutine function runs on the
-        caller's event loop, any other on a daemon thread of its own.
-
-        Args:
-            name: 1 to 64 letters, digits and `_ . : -`: it becomes a label of metrics.
-            group: `liveness`, `readiness`, `startup`, a name of your own, or several of these.
-            critical: Whether its failing makes the service fail (503) or only degrades it (200, `warn`).
-            timeout: Seconds for one run.
-            ttl: Seconds that a passing result is served before the check runs again.
-            failure_ttl: The same for any other result.
-            external: Whether it looks at something outside of this process, which gives it a
-                `service_dependency_status` and bars it from liveness; None: it does, unless it is in `liveness`.
-
-        Raises:
-            HealthCheckError: A value makes no sense, or the name is taken.
-        """
-
-        def decorate(func: _F) -> _F:
-            groups = (group,) if isinstance(group, str) else tuple(group)
-            self.add(Check(name, func, groups, critical, timeout, ttl, failure_ttl, external))
-            return func
-
-        return decorate
-
-    def add(
-        self,
-        check: Check,
-        *,
-        name: str | None = None,
-        group: str | Iterable[str] | None = None,
-        critical: bool | None = None,
-        timeout: float | None = None,
-        ttl: float | None = None,
-        failure_ttl: float | None = None,
-        external: bool | None = None,
-    ) -> Check:
-        """
-        Add a check that was made elsewhere, such as those of `vitalsign.health.checks`.
-
-        Args:
-            check: The check.
-            name: As for `check`, as are the others: what is given replaces what the check says.
-            group: Its group or groups.
-            critical: Whether its failing makes the service fail.
-            timeout: Seconds for one run.
-            ttl: Lifetime of a passing result, seconds.
-            failure_ttl: Lifetime of any other result, seconds.
-            external: Whether it looks outside of this process.
-
-        Returns:
-            The check as it was added.
-
-        Raises:
-            HealthCheckError: A value makes no sense, or the name is taken.
-        """
-        changes: dict[str, Any] = {
-            "name": name,
-            "groups": (group,) if isinstance(group, str) else group,
-            "critical": critical,
-            "timeout": timeout,
-            "ttl": ttl,
-            "failure_ttl": failure_ttl,
-            "external": external,
-        }
-        check = replace(check, **{key: value for key, value in changes.items() if value is not None})
-        ttl = self._ttl if check.ttl is None else check.ttl
-        failure_ttl = self._failure_ttl if check.failure_ttl is None else check.failure_ttl
-        slot = Slot(
-            check,
-            timeout=self._timeout if check.timeout is None else check.timeout,
-            ttl=ttl,
-            failure_ttl=ttl if failure_ttl is None else failure_ttl,
-        )
-        if self._runner.slots.setdefault(check.name, slot) is not slot:
-            raise HealthCheckError(
-                f"{self.service!r} already has a check {check.name!r}, and their results would mix. "
-                "Give one of the two another name=."
-            )
-        return check
 
     def started(self) -> None:
         """Say that the service has started: until then `/startup` answers 503, whatever its checks find."""
@@ -202,12 +119,14 @@ class HealthChecker:
 
         Raises:
             HealthGroupError: No check is in a group of this name.
-            HealthLoopError: What runs here is not asyncio.
+            HealthDependencyError: Its checks depend on each other in a circle, or on one that there is not.
+            HealthLoopError: What runs here is neither asyncio nor trio.
         """
-        slots = self._slots_of(group)
-        if slots:
-            await ask(self._runner, slots, self._deadline)
-        return self._report(group, slots)
+        plan = self._plan(group)
+        self._refresher.ensure()
+        if plan.asked:
+            await attend(self._runner, self._runner.question(plan.asked, self._deadline))
+        return self._report(group, plan.shown)
 
     def run_sync(self, group: str = READINESS) -> Report:
         """
@@ -221,12 +140,14 @@ class HealthChecker:
 
         Raises:
             HealthGroupError: No check is in a group of this name.
+            HealthDependencyError: Its checks depend on each other in a circle, or on one that there is not.
             HealthLoopError: An event loop runs on this thread, and would stand still.
         """
-        slots = self._slots_of(group)
-        if slots:
-            ask_blocking(self._runner, slots, self._deadline)
-        return self._report(group, slots)
+        plan = self._plan(group)
+        self._refresher.ensure()
+        if plan.asked:
+            attend_blocking(self._runner, self._runner.question(plan.asked, self._deadline))
+        return self._report(group, plan.shown)
 
     def routes(
         self, *, paths: Mapping[str, str | None] | None = None, token: str | None = None, allow: Iterable[str] = ()
@@ -264,23 +185,9 @@ class HealthChecker:
 
         return HealthApp(self.run, paths=paths, token=token, allow=allow)
 
-    def _slots_of(self, group: str) -> list[Slot]:
-        slots = list(self._runner.slots.values())
-        if group == FULL:
-            return slots
-        chosen = [slot for slot in slots if group in slot.check.groups]
-        if not chosen and group not in _BUILT_IN:
-            known = tuple(dict.fromkeys([*_BUILT_IN, *(name for slot in slots for name in slot.check.groups)]))
-            raise HealthGroupError(
-                f"No check of {self.service!r} is in a group {group!r}. There are: {', '.join(known)}.",
-                group=group,
-                known=known,
-            )
-        return chosen
-
     def _report(self, group: str, slots: Iterable[Slot]) -> Report:
-        now = self._runner.clock()
-        checks = [slot.report(now) for slot in slots]
+        checks = self._runner.results(slots)
         if group == STARTUP and not self._has_started:
-            checks.insert(0, CheckResult("started", Status.FAIL, message="health.started() has not been called yet"))
-        return Report(self.service, self.version, group, tuple(checks))
+            started = CheckResult("started", Status.FAIL, message="health.started() has not been called yet")
+            checks = (started, *checks)
+        return Report(self.service, self.version, group, checks, self.history() if group == FULL else ())

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from vitalsign.health._check import LIVENESS, Status
 
-__all__ = ["CheckResult", "Report"]
+if TYPE_CHECKING:
+    from vitalsign.health._changes import Change
+
+__all__ = ["CheckResult", "Report", "rfc3339", "without_blanks"]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """
-    The last known result of one check.
+    What is known of one check: its state, and its last result.
 
     Attributes:
         name: The check's name.
-        status: Its status; unknown, if it has no result yet.
+        status: Its state; unknown, if it has no result yet, or was not run.
         critical: Whether its failing makes the service fail.
         message: One sentence for people. Never the text of an exception: that is only in the log.
         value: What was measured, if the check tells.
@@ -25,6 +30,10 @@ class CheckResult:
         time: When the result came, in seconds since 1970; None before the first.
         age: Seconds since then.
         duration: Seconds that the run took.
+        last_status: What the last run found, which a single run need not make the state; None before the first.
+        consecutive_failures: How many runs in a row have failed by now.
+        behind: The failed check for which this one was not run, or empty.
+        excused: Whether it was not run for a check that is not critical, so that it does not make the service fail.
     """
 
     name: str
@@ -36,37 +45,53 @@ class CheckResult:
     time: float | None = None
     age: float | None = None
     duration: float | None = None
+    last_status: Status | None = None
+    consecutive_failures: int = 0
+    behind: str = ""
+    excused: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the service fails if this check has not passed."""
+        return self.critical and not self.excused
 
     def to_dict(self) -> dict[str, object]:
         """Return what is known, as JSON takes it; times as RFC 3339 in UTC."""
-        return {
-            "status": self.status.value,
-            "critical": self.critical,
-            **_without_blanks(
-                message=self.message,
-                value=self.value,
-                unit=self.unit,
-                time=_rfc3339(self.time),
-                age_seconds=_rounded(self.age),
-                duration_seconds=_rounded(self.duration),
-            ),
-        }
+        return without_blanks(
+            status=self.status.value,
+            critical=self.critical,
+            message=self.message,
+            value=self.value,
+            unit=self.unit,
+            time=rfc3339(self.time),
+            age_seconds=_rounded(self.age),
+            duration_seconds=_rounded(self.duration),
+            last_status=self._other_last_status(),
+            consecutive_failures=self.consecutive_failures or None,
+            behind=self.behind,
+        )
 
     def to_health_json(self) -> dict[str, object]:
         """Return what is known as a component of `application/health+json`."""
-        # The format has no word for "not known yet".
-        status = Status.WARN if self.status is Status.UNKNOWN else self.status
-        return {
-            "status": status.value,
-            **_without_blanks(
-                observedValue=self.value,
-                observedUnit=self.unit,
-                time=_rfc3339(self.time),
-                output="" if status is Status.PASS else self.message,
-            ),
-            "critical": self.critical,
-            **_without_blanks(ageSeconds=_rounded(self.age), durationSeconds=_rounded(self.duration)),
-        }
+        has_nothing_to_say = self.status is Status.PASS and self._other_last_status() is None
+        return without_blanks(
+            # The format has no word for "not known yet".
+            status=(Status.WARN if self.status is Status.UNKNOWN else self.status).value,
+            observedValue=self.value,
+            observedUnit=self.unit,
+            time=rfc3339(self.time),
+            output="" if has_nothing_to_say else self.message,
+            critical=self.critical,
+            ageSeconds=_rounded(self.age),
+            durationSeconds=_rounded(self.duration),
+            lastStatus=self._other_last_status(),
+            consecutiveFailures=self.consecutive_failures or None,
+            behind=self.behind,
+        )
+
+    def _other_last_status(self) -> str | None:
+        last = self.last_status
+        return None if last is None or last is self.status else last.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +103,15 @@ class Report:
         service: Name of the service.
         version: Its version, or empty.
         group: The group that was asked for.
-        checks: The last known result of each check, in the order of their declaration.
+        checks: What is known of each check, in the order of their declaration.
+        history: The last changes of state, the newest first; in the group `full` only.
     """
 
     service: str
     version: str
     group: str
     checks: tuple[CheckResult, ...]
+    history: tuple[Change, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -92,10 +119,11 @@ class Report:
         Pass, warn or fail.
 
         A critical check that failed makes it fail, anything else that did not pass makes it warn. A critical check
-        without a result counts as failed, except for liveness: who is not heard of yet is not dead.
+        without a result counts as failed, except for liveness, since who is not heard of yet is not dead, and except
+        one that was not run because a check that is not critical has failed.
         """
         blocking = {Status.FAIL} if self.group == LIVENESS else {Status.FAIL, Status.UNKNOWN}
-        if any(check.critical and check.status in blocking for check in self.checks):
+        if any(check.blocks and check.status in blocking for check in self.checks):
             return Status.FAIL
         return Status.PASS if all(check.status is Status.PASS for check in self.checks) else Status.WARN
 
@@ -117,9 +145,10 @@ class Report:
         return {
             "status": self.status.value,
             "service": self.service,
-            **_without_blanks(version=self.version),
+            **without_blanks(version=self.version),
             "group": self.group,
             "checks": {check.name: check.to_dict() for check in self.checks},
+            **({"history": [change.to_dict() for change in self.history]} if self.history else {}),
         }
 
     def to_health_json(self, *, details: bool = True) -> dict[str, object]:
@@ -133,13 +162,14 @@ class Report:
             return {"status": self.status.value}
         return {
             "status": self.status.value,
-            **_without_blanks(version=self.version),
+            **without_blanks(version=self.version),
             "serviceId": self.service,
             "checks": {check.name: [check.to_health_json()] for check in self.checks},
         }
 
 
-def _without_blanks(**values: object) -> dict[str, object]:
+def without_blanks(**values: object) -> dict[str, object]:
+    """Return what is neither None nor empty."""
     return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
@@ -147,7 +177,9 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
 
 
-def _rfc3339(seconds: float | None) -> str | None:
+@lru_cache(1_024)
+def rfc3339(seconds: float | None) -> str | None:
+    """Write a Unix time as RFC 3339 has it, in UTC."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,140 +1,43 @@
 """
 Decide which checks run now, who waits for them, and what is known: single flight, deadlines, lifetimes. No I/O.
 
-Three things move. A slot is what is known of one check: its last outcome, and the one flight that is under way.
-A flight is one run of a check; whoever started it reports its end. A round is one caller's question about several
-checks: it starts flights, joins those of others, and ends when all have landed or its deadline has passed.
+Three things move (`_slots.py`). A slot is what is known of one check: its last outcome, the state that follows from it
+and those before, and the one flight that is under way. A flight is one run of a check; whoever started it reports its
+end. A round is one caller's question about several checks: it starts flights, joins those of others, and ends when all
+have landed or its deadline has passed; a lasting round renews what grows old, until it is told to end.
 Who carries a flight (a task, a thread) and how a round waits is the business of `_carriers.py`.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import weakref
 from collections import deque
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
+from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from vitalsign import _clock
+from vitalsign.health._changes import Change
 from vitalsign.health._check import Result, Status, judge
-from vitalsign.health._journal import log_change
-from vitalsign.health._report import CheckResult
+from vitalsign.health._journal import log_run, log_skip
+from vitalsign.health._slots import EXPIRES, RENEWS, STALE, Flight, Outcome, Round, Skip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vitalsign.health._check import Check
+    from vitalsign.health._changes import Changes
     from vitalsign.health._metrics import HealthMetrics
+    from vitalsign.health._report import CheckResult
+    from vitalsign.health._slots import Slot
 
-__all__ = ["Flight", "Outcome", "Round", "Runner", "Slot"]
+__all__ = ["Runner"]
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """
-    How one flight ended.
-
-    Attributes:
-        result: What the check found.
-        at: When, by the monotonic clock.
-        time: When, in seconds since 1970.
-        duration: Seconds.
-        error: What it raised, by class, or empty.
-    """
-
-    result: Result
-    at: float
-    time: float
-    duration: float
-    error: str = ""
-
-
-class Slot:
-    """Hold what is known of one check. Changed by the runner only, under its lock."""
-
-    __slots__ = ("check", "failure_ttl", "flight", "is_coroutine", "last", "timeout", "ttl")
-
-    def __init__(self, check: Check, *, timeout: float, ttl: float, failure_ttl: float) -> None:
-        self.check = check
-        self.is_coroutine = check.is_coroutine
-        self.timeout = timeout
-        self.ttl = ttl
-        self.failure_ttl = failure_ttl
-        self.last: Outcome | None = None
-        self.flight: Flight | None = None
-
-    def report(self, now: float) -> CheckResult:
-        """Return the last outcome, with its age at *now*."""
-        check, last = self.check, self.last
-        if last is None:
-            return CheckResult(check.name, Status.UNKNOWN, check.critical, "no result yet")
-        found = last.result
-        return CheckResult(
-            check.name, found.status, check.critical, found.message, found.value, found.unit,
-            time=last.time, age=max(0.0, now - last.at), duration=last.duration,
-        )  # fmt: skip
-
-    def answers(self, round_: Round, now: float) -> bool:
-        """Tell whether the last outcome will do for *round_*, or nothing better can be had."""
-        if self.last is None:
-            return False
-        if self.flight is not None and self.flight.is_settled:
-            return True  # it hangs: a second run would only hang beside it
-        lifetime = self.ttl if self.last.result.status is Status.PASS else self.failure_ttl
-        return self.last.at >= round_.started or now - self.last.at < lifetime
-
-
-class Flight:
-    """
-    One run of one check.
-
-    Attributes:
-        slot: Whose run it is.
-        started: By the monotonic clock.
-        due: When it counts as failed if it has not ended.
-        is_settled: Whether an outcome was recorded; it may still be under way, unheard.
-        is_lost: Tells whether nobody can report its end any more; set by a carrier that can vanish.
-        carrier: The task that runs it, kept from the garbage collector.
-        rounds: Who waits for it.
-    """
-
-    __slots__ = ("carrier", "due", "is_lost", "is_settled", "rounds", "slot", "started")
-
-    def __init__(self, slot: Slot, started: float) -> None:
-        self.slot = slot
-        self.started = started
-        self.due = started + slot.timeout
-        self.is_settled = False
-        self.is_lost: Callable[[], bool] = lambda: False
-        self.carrier: object = None
-        self.rounds: set[Round] = set()
-
-    def call(self) -> object:
-        """Call the check's function."""
-        return self.slot.check.call(self.slot.timeout)
-
-
-class Round:
-    """
-    One caller's question.
-
-    Args:
-        slots: What it asks about.
-        started: By the monotonic clock.
-        deadline: When it is answered with what is known.
-        ring: Called, from any thread, once all that it waits for has landed. Must not raise.
-    """
-
-    __slots__ = ("deadline", "ring", "slots", "started", "waits_for")
-
-    def __init__(self, slots: Sequence[Slot], *, started: float, deadline: float, ring: Callable[[], object]) -> None:
-        self.slots = slots
-        self.started = started
-        self.deadline = deadline
-        self.ring = ring
-        self.waits_for: set[Flight] = set()
+_SOONEST = 0.8  # of the time after which a result is renewed in the background, so that instances do not keep step
+_LONGEST_WAIT = 3_600.0  # seconds
 
 
 class Runner:
@@ -145,18 +48,25 @@ class Runner:
 
     Attributes:
         slots: What is known of each check, by name. Only ever added to.
+        changes: Where changes of state go.
+        lasting: The rounds that renew results in the background.
     """
 
-    def __init__(self, service: str, metrics: HealthMetrics, *, clock: Callable[[], float] = _clock.monotonic) -> None:
+    def __init__(
+        self, service: str, metrics: HealthMetrics, changes: Changes, *, clock: Callable[[], float] = _clock.monotonic
+    ) -> None:
         """
         Make a runner without slots.
 
         Args:
             service: Whose checks it runs, for the log.
             metrics: Where outcomes are counted.
+            changes: Told of each change of state.
             clock: Monotonic seconds.
         """
         self.slots: dict[str, Slot] = {}
+        self.changes = changes
+        self.lasting: set[Round] = set()
         self.clock = clock
         self._service = service
         self._metrics = metrics
@@ -165,6 +75,31 @@ class Runner:
         if hasattr(os, "register_at_fork"):
             forget = weakref.WeakMethod(self._forget_flights)
             os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+
+    def add(self, slot: Slot) -> bool:
+        """Take a slot, unless its name is taken."""
+        if self.slots.setdefault(slot.check.name, slot) is not slot:
+            return False
+        self._metrics.expect(slot.check)
+        return True
+
+    def question(self, slots: Sequence[Slot], seconds: float) -> Round:
+        """Return a round that asks about *slots*, and is answered with what is known after *seconds*."""
+        now = self.clock()
+        return Round(slots, started=now, deadline=now + seconds, good_until=STALE if self.lasting else EXPIRES)
+
+    def renewal(self, slots: Sequence[Slot]) -> Round:
+        """Return a round that keeps *slots* fresh until it is told to end."""
+        return Round(slots, started=inf, deadline=inf, good_until=RENEWS, is_lasting=True)
+
+    @contextmanager
+    def renewing(self, round_: Round) -> Iterator[None]:
+        """Let callers rely on *round_*: they do not have renewed what it is about to renew."""
+        self.lasting.add(round_)
+        try:
+            yield
+        finally:
+            self.lasting.discard(round_)
 
     def step(self, round_: Round) -> tuple[list[Flight], float | None]:
         """
@@ -181,12 +116,16 @@ class Runner:
             for slot in round_.slots:
                 self._settle_overdue(slot, now)
                 if not is_over and not slot.answers(round_, now):
-                    to_start += self._join(round_, slot, now)
-            dues = [flight.due for flight in round_.waits_for]
+                    to_start += self._pursue(round_, slot, now)
+            wakes_at = None if is_over else round_.wakes_at(now)
         self._run_after_unlock()
-        if is_over or not dues:
-            return to_start, None
-        return to_start, max(0.0, min(round_.deadline, *dues) - now)
+        return to_start, None if wakes_at is None else min(max(0.0, wakes_at - now), _LONGEST_WAIT)
+
+    def results(self, slots: Iterable[Slot]) -> tuple[CheckResult, ...]:
+        """Return what is known of each of *slots*, all at the same moment."""
+        now = self.clock()
+        with self._lock:
+            return tuple(slot.report(now) for slot in slots)
 
     def land(self, flight: Flight, returned: object) -> None:
         """Report that the check returned."""
@@ -209,7 +148,14 @@ class Runner:
         """Report that the flight was broken off from outside, which says nothing about the check; safe to repeat."""
         self._end(flight, None)
 
-    def _join(self, round_: Round, slot: Slot, now: float) -> list[Flight]:
+    def _pursue(self, round_: Round, slot: Slot, now: float) -> list[Flight]:
+        """Join the flight of *slot*, and start it if there is none, unless what it depends on speaks against that."""
+        if not all(dependency.answers(round_, now) for dependency in slot.dependencies):
+            return []  # they ring when they have landed
+        failed = slot.failed_dependency()
+        if failed is not None:
+            self._pass_over(slot, failed, now)
+            return []
         started: list[Flight] = []
         if slot.flight is None:
             slot.flight = Flight(slot, now)
@@ -238,24 +184,53 @@ class Runner:
         if flight.is_lost():
             slot.flight = None
             self._release(flight)
-        elif now >= flight.due and not flight.is_settled:
-            self._settle(flight, _no_answer(flight), flight.due, None)
+        elif now >= flight.due:
+            # While it hangs, it fails as often as it would if it could be run again: that is what `fall` counts.
+            self._settle(flight, _no_answer(flight), now if flight.is_settled else flight.due)
+            flight.due = now + max(slot.timeout, slot.failure_ttl)
             self._release(flight)
 
-    def _settle(self, flight: Flight, result: Result, at: float, error: BaseException | None) -> None:
-        slot = flight.slot
-        flight.is_settled = True
-        time = _clock.wall() - (self.clock() - at)
+    def _settle(self, flight: Flight, result: Result, at: float, error: BaseException | None = None) -> None:
+        slot, previous = flight.slot, flight.slot.last
+        before, was_skipped = slot.state, slot.skip is not None
         name = type(error).__name__ if error is not None else ""
-        previous, slot.last = slot.last, Outcome(result, at, time, at - flight.started, name)
-        self._metrics.record(slot.check, result.status, at - flight.started)
-        self._after_unlock.append(partial(log_change, self._service, slot.check, previous, slot.last, error))
+        outcome = Outcome(result, at, self._wall(at), at - flight.started, name)
+        slot.take(outcome, random.uniform(_SOONEST, 1.0))  # noqa: S311
+        self._metrics.record(slot, None if flight.is_settled else outcome.duration)
+        flight.is_settled = True
+        is_first_pass = previous is None and not was_skipped and slot.state is Status.PASS
+        is_change = slot.state is not before and not is_first_pass
+        if is_change:
+            self._note(slot, before, result.message, outcome.time)
+        self._after_unlock.append(
+            partial(log_run, self._service, slot, slot.state, outcome, (before, previous), error, is_change=is_change)
+        )
+
+    def _pass_over(self, slot: Slot, failed: Slot, now: float) -> None:
+        before, was_skipped = slot.state, slot.skip is not None
+        behind = failed.check.name if failed.skip is None else failed.skip.behind
+        skip = Skip(behind, not failed.is_grave(), now, self._wall(now))
+        slot.pass_over(skip)
+        self._metrics.record_skip(slot)
+        if not was_skipped:
+            if before is not Status.UNKNOWN:
+                self._note(slot, before, skip.message, skip.time)
+            self._after_unlock.append(partial(log_skip, self._service, slot.check, skip))
+
+    def _note(self, slot: Slot, before: Status, message: str, time: float) -> None:
+        check = slot.check
+        self.changes.add(Change(self._service, check.name, check.critical, before, slot.state, message, time))
+        self._metrics.record_change(check, slot.state)
+        self._after_unlock.append(self.changes.deliver)
+
+    def _wall(self, at: float) -> float:
+        return _clock.wall() - (self.clock() - at)
 
     def _release(self, flight: Flight) -> None:
         rounds, flight.rounds = flight.rounds, set()
         for round_ in rounds:
             round_.waits_for.discard(flight)
-            if not round_.waits_for:
+            if not round_.waits_for or round_.is_lasting or flight.slot.has_dependents:
                 self._after_unlock.append(round_.ring)
 
     def _run_after_unlock(self) -> None:
@@ -270,6 +245,7 @@ class Runner:
         # A forked child has neither the threads that carry them nor the one that holds the lock.
         self._lock = RLock()
         self._after_unlock.clear()
+        self.lasting.clear()
         for slot in self.slots.values():
             slot.flight = None
 

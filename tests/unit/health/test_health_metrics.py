@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import textwrap
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +19,8 @@ from vitalsign.exceptions import DuplicateMetricError
 from vitalsign.health import Check, HealthChecker, Result, checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
     from threading import Event
 
 
@@ -92,6 +99,125 @@ def test_uptime_counts_from_the_making(make_checker: Callable[..., HealthChecker
     uptime = registry.get_sample_value("service_uptime_seconds", {"service": "shop"})
     assert uptime is not None
     assert 0.01 <= uptime <= time.perf_counter() - before
+
+
+def test_last_success_is_the_time_of_the_last_run_that_did_not_fail(
+    make_checker: Callable[..., HealthChecker], registry: CollectorRegistry
+) -> None:
+    """The time of the last success stays while a check fails, so that its age can be asked; degraded is no failure."""
+    health = make_checker(timeout=30.0, deadline=20.0, ttl=0.0)
+    outcomes: list[Any] = [True, False, Result("warn", "slow")]
+    health.add(Check("database", lambda: outcomes.pop(0)))
+    seen = []
+    before = time.time()
+    for _ in range(3):
+        health.run_sync()
+        seen.append(
+            registry.get_sample_value(
+                "service_health_check_last_success_timestamp_seconds", {"service": "shop", "check": "database"}
+            )
+        )
+    assert before - 1 <= seen[0] <= time.time()
+    assert seen[0] == seen[1] < seen[2]
+
+
+def test_check_that_never_passed_has_no_last_success(health: HealthChecker, registry: CollectorRegistry) -> None:
+    """There is no time of a success that was not."""
+    health.add(Check("database", lambda: False))
+    health.run_sync()
+    assert statuses(registry, "service_health_check_last_success_timestamp_seconds") == {}
+
+
+def test_status_is_the_state_and_failures_are_counted_in_a_row(
+    make_checker: Callable[..., HealthChecker], registry: CollectorRegistry
+) -> None:
+    """With fall=3 the status stays until the third failure in a row; the failures show that something is coming."""
+    health = make_checker(timeout=30.0, deadline=20.0, ttl=0.0, fall=3)
+    outcomes = [True, False, False, False, True]
+    health.add(Check("database", lambda: outcomes.pop(0)))
+    seen = []
+    for _ in range(5):
+        health.run_sync()
+        seen.append(
+            [
+                statuses(registry, f"service_health_check_{name}")[("shop", "database")]
+                for name in ("status", "consecutive_failures")
+            ]
+        )
+    assert seen == [[1, 0], [1, 1], [1, 2], [0, 3], [1, 0]]
+
+
+WORKER = """
+    import json, sys
+    from vitalsign import generate_latest
+    from vitalsign.health import HealthChecker
+
+    outcomes = json.loads(sys.argv[1])
+    health = HealthChecker("shop", timeout=30, deadline=30, ttl=0)
+    health.check("database")(lambda: outcomes.pop(0))
+    while outcomes:
+        health.run_sync()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(generate_latest().decode() + "# end", flush=True)
+"""
+
+
+def test_workers_that_share_metrics_speak_for_the_service(tmp_path: Path) -> None:
+    """
+    Of two worker processes the worse one gives state and failures, both give the counts, and the latest success counts.
+
+    When the worse one is gone, so are its state and failures; that something worked there is not forgotten.
+    """
+    started = time.time()
+    with worker(tmp_path, [True, False, False]) as worse:
+        between = time.time()
+        with worker(tmp_path, [True, True, True, False, True]) as better:
+            both = page_of(better)
+            worse.kill()
+            worse.wait(60)
+            alone = page_of(better)
+    prefix = 'service_health_check_{}{{check="database",service="shop"}}'.format
+    assert (both[prefix("status")], alone[prefix("status")]) == (0.0, 1.0)
+    dependency = 'service_dependency_status{dependency="database",service="shop"}'
+    assert (both[dependency], alone[dependency]) == (0.0, 1.0)
+    assert (both[prefix("consecutive_failures")], alone[prefix("consecutive_failures")]) == (2.0, 0.0)
+    success = prefix("last_success_timestamp_seconds")
+    assert started - 1 <= between - 1 <= both[success] == alone[success] <= time.time()
+    for page in (both, alone):
+        changes = 'service_health_check_state_changes_total{{check="database",service="shop",status="{}"}}'.format
+        assert (page[changes("fail")], page[changes("pass")]) == (2.0, 1.0)
+        assert page[prefix("duration_seconds_count")] == 8.0
+
+
+@contextmanager
+def worker(directory: Path, outcomes: list[bool]) -> Iterator[subprocess.Popen[str]]:
+    """Run a process that shares its metrics, and whose check has found *outcomes*."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WORKER), json.dumps(outcomes)],
+        env={**environment, "VITALSIGN_PROCESSES_DIR": str(directory)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def page_of(process: subprocess.Popen[str]) -> dict[str, float]:
+    """Scrape a worker, and return its samples."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("scrape\n")
+    process.stdin.flush()
+    lines = iter(process.stdout.readline, "# end\n")
+    samples = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return {name: float(value) for name, _, value in samples}
 
 
 def test_checkers_on_one_registry_share_families(registry: CollectorRegistry) -> None:

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vitalsign.health import Check, Result, Status
+from vitalsign.health._changes import Changes
+from vitalsign.health._dependencies import in_order
 from vitalsign.health._metrics import HealthMetrics
-from vitalsign.health._runner import Flight, Round, Runner, Slot
+from vitalsign.health._runner import Runner
+from vitalsign.health._slots import Flight, Round, Slot
+from vitalsign.health._stability import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
 
 
 class Desk:
     """A runner with slots, a clock to turn, and a note of each ring."""
 
-    def __init__(self, *names: str, timeout: float = 10.0, ttl: float = 0.0, failure_ttl: float = 0.0) -> None:
+    def __init__(self, *names: str, timeout: float = 10.0, ttl: float = 0.0, **settings: Any) -> None:
         self.now = 1_000.0
         self.rings: list[Round] = []
-        self.runner = Runner("shop", HealthMetrics("shop", None), clock=lambda: self.now)
+        self.runner = Runner("shop", HealthMetrics("shop", None), Changes(10), clock=lambda: self.now)
+        settings = {"timeout": timeout, "ttl": ttl, "failure_ttl": 0.0, **settings}
         for name in names:
-            check = Check(name, lambda: None)
-            self.runner.slots[name] = Slot(check, timeout=timeout, ttl=ttl, failure_ttl=failure_ttl)
+            self.runner.add(Slot(Check(name, lambda: None), **settings))
+
+    def depend(self, name: str, *others: str) -> None:
+        """Let a check depend on others."""
+        slot = self.runner.slots[name]
+        slot.check = replace(slot.check, depends_on=others)
+        in_order(self.runner.slots, self.runner.slots.values())
+
+    def last(self) -> Round:
+        """Return a lasting round on all checks."""
+        round_ = self.runner.renewal(in_order(self.runner.slots, self.runner.slots.values()))
+        round_.ring = lambda: self.rings.append(round_)
+        return round_
 
     def open(self, *names: str, deadline: float = 5.0) -> Round:
         """Open a round on the slots of these names, or all."""
-        slots = [self.runner.slots[name] for name in names or self.runner.slots]
-        ring: list[Callable[[], None]] = []
-        round_ = Round(slots, started=self.now, deadline=self.now + deadline, ring=lambda: ring[0]())
-        ring.append(lambda: self.rings.append(round_))
+        slots = in_order(self.runner.slots, [self.runner.slots[name] for name in names or self.runner.slots])
+        round_ = self.runner.question(slots, deadline)
+        round_.ring = lambda: self.rings.append(round_)
         return round_
 
     def status(self, name: str) -> Status | None:
@@ -185,6 +199,94 @@ def test_nothing_is_left_of_rounds_that_waited_for_a_hanging_check() -> None:
     assert flight.rounds == set()
 
 
+def test_check_that_hangs_fails_as_often_as_if_it_could_be_run_again() -> None:
+    """With fall=3, a check that hangs falls as one does that fails each time: it need not return for that."""
+    desk = Desk("a", timeout=2.0, failure_ttl=5.0, rules=Rules(fall=3))
+    slot = desk.runner.slots["a"]
+    (flight,), _ = desk.runner.step(desk.open())
+    desk.runner.land(flight, None)
+    desk.now += 5.1
+    (flight,), _ = desk.runner.step(desk.open())
+    seen = []
+    for seconds in (2.0, 4.9, 0.1, 4.9, 0.1, 5.0):
+        desk.now += seconds
+        assert desk.runner.step(desk.open()) == ([], None)
+        seen.append((slot.state, slot.stability.failures))
+    assert seen == [("pass", 1), ("pass", 1), ("pass", 2), ("pass", 2), ("fail", 3), ("fail", 4)]
+    assert slot.report(desk.now).age == 0.0
+
+
+def test_jittered_background_refresh_renews_a_little_early() -> None:
+    """In the background a check is renewed after 80 to 100 % of its time, by chance, and again after that."""
+    desk = Desk("a", "b", renewal=(10.0, 2.0))
+    round_ = desk.last()
+    flights, _ = desk.runner.step(round_)
+    for flight in flights:
+        desk.runner.land(flight, None)
+    assert desk.rings == [round_, round_]
+    times = {slot.renews_at - desk.now for slot in desk.runner.slots.values()}
+    assert len(times) == 2
+    assert all(8.0 <= seconds <= 10.0 for seconds in times)
+    assert desk.runner.step(round_) == ([], min(times))
+    desk.now += 10.0
+    flights, _ = desk.runner.step(round_)
+    assert len(flights) == 2
+    desk.runner.land(flights[0], False)
+    assert 1.6 <= flights[0].slot.renews_at - desk.now <= 2.0
+
+
+def test_lasting_round_goes_on_until_it_is_told_to_end() -> None:
+    """It waits when there is nothing to do, an hour at most; told to end, it rings and starts nothing more."""
+    desk = Desk("a")
+    empty = Desk().last()
+    assert desk.runner.step(empty) == ([], 3_600.0)
+    round_ = desk.last()
+    round_.end()
+    assert desk.rings == [round_]
+    assert desk.runner.step(round_) == ([], None)
+
+
+def test_lasting_round_starts_what_waited_when_its_dependency_lands() -> None:
+    """A check behind another is started as soon as that has landed; meanwhile the round does not spin."""
+    desk = Desk("a", "b", "slow", timeout=7.0)
+    desk.depend("a", "b")
+    round_ = desk.last()
+    flights, seconds = desk.runner.step(round_)
+    assert ([flight.slot.check.name for flight in flights], seconds) == (["b", "slow"], 7.0)
+    desk.runner.land(flights[0], None)
+    assert desk.rings == [round_]
+    ((behind,), _) = desk.runner.step(round_)
+    assert behind.slot.check.name == "a"
+
+
+def test_lasting_round_looks_at_a_check_that_hangs_only_when_it_fails_again() -> None:
+    """While a check hangs there is nothing to renew, and no reason to spin."""
+    desk = Desk("a", timeout=2.0, failure_ttl=5.0)
+    round_ = desk.last()
+    desk.runner.step(round_)
+    desk.now += 2.0
+    assert desk.runner.step(round_) == ([], 5.0)
+    desk.now += 5.0
+    assert desk.runner.step(round_) == ([], 5.0)
+
+
+def test_caller_has_what_is_being_renewed() -> None:
+    """While results are renewed in the background, a caller has the last one, though it has expired, up to a limit."""
+    desk = Desk("a", timeout=3.0, renewal=(10.0, 10.0))
+    round_ = desk.last()
+    with desk.runner.renewing(round_):
+        (flight,), _ = desk.runner.step(round_)
+        desk.runner.land(flight, None)
+        desk.now += 20.0
+        assert desk.runner.step(desk.open()) == ([], None)
+        desk.now += 3.1
+        ((late,), _) = desk.runner.step(desk.open())
+        desk.runner.land(late, None)
+    assert len(desk.runner.step(desk.open())[0]) == 0  # of this very moment
+    desk.now += 0.1
+    assert len(desk.runner.step(desk.open())[0]) == 1
+
+
 def test_broken_metrics_do_not_lose_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """A result stands although it cannot be counted."""
 
@@ -200,15 +302,34 @@ def test_broken_metrics_do_not_lose_a_result(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Traffic(RuleBasedStateMachine):
-    """Rounds, landings, crashes and time in any order."""
+    """Rounds, landings, crashes and time in any order; c depends on b, and that on a."""
 
-    NAMES = ("a", "b", "c")
+    NAMES = ("a", "b", "c", "d")
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(*self.NAMES, timeout=3.0, ttl=2.0, failure_ttl=1.0)
+        self.desk = Desk(*self.NAMES, timeout=3.0, ttl=2.0, failure_ttl=1.0, renewal=(5.0, 4.0), rules=Rules(2, 2, 1.0))
+        self.desk.depend("b", "a")
+        self.desk.depend("c", "b")
         self.rounds: list[Round] = []
         self.flying: list[Flight] = []
+
+    @precondition(lambda self: not self.desk.runner.lasting)
+    @rule()
+    def refresh_begins(self) -> None:
+        """Open a lasting round."""
+        round_ = self.desk.last()
+        self.desk.runner.lasting.add(round_)
+        self.rounds.append(round_)
+        self._step(round_)
+
+    @precondition(lambda self: self.desk.runner.lasting)
+    @rule()
+    def refresh_ends(self) -> None:
+        """End the lasting round."""
+        round_ = self.desk.runner.lasting.pop()
+        round_.end()
+        self._step(round_)
 
     @rule(names=st.sets(st.sampled_from(NAMES), min_size=1))
     def somebody_asks(self, names: set[str]) -> None:
@@ -249,10 +370,14 @@ class Traffic(RuleBasedStateMachine):
     def _step(self, round_: Round) -> None:
         flights, seconds = self.desk.runner.step(round_)
         self.flying += flights
+        for flight in flights:
+            assert flight.slot.failed_dependency() is None
         if seconds is None:
             self.rounds.remove(round_)
             in_time = self.desk.now < round_.deadline
-            assert not in_time or all(slot.last is not None for slot in round_.slots)
+            assert not in_time or all(slot.last is not None or slot.skip is not None for slot in round_.slots)
+        else:
+            assert seconds > 0
 
     @invariant()
     def each_check_flies_once(self) -> None:
@@ -262,10 +387,17 @@ class Traffic(RuleBasedStateMachine):
 
     @invariant()
     def who_waits_will_be_rung_for(self) -> None:
-        """Each open round waits for a flight that knows of it."""
+        """Each open round waits for a flight that knows of it, or for its time."""
         for round_ in self.rounds:
-            assert round_.waits_for
+            assert round_.waits_for or round_.is_lasting
             assert all(round_ in flight.rounds for flight in round_.waits_for)
+
+    @invariant()
+    def what_is_skipped_is_unknown(self) -> None:
+        """Hold that a check has a state exactly if it has a result, and is not skipped."""
+        for slot in self.desk.runner.slots.values():
+            assert (slot.state is Status.UNKNOWN) == (slot.last is None)
+            assert slot.skip is None or slot.last is None
 
 
 TestTraffic = Traffic.TestCase
