@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vitalsign._clock import monotonic, wall
+from vitalsign._rate_limit import rate_limits
 from vitalsign.collectors._events import Declaring, EventCollector, harmless
 from vitalsign.collectors._outcome import KINDS, kind_of_error, kind_of_status, response_of
-from vitalsign.collectors._rate_limit import rate_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
