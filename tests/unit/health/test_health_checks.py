@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.health.checks.upstreams import outcome
 from vitalsign.exceptions import HealthCheckError
 from vitalsign.health import Check, HealthChecker, Result, Status, checks
+from vitalsign.health.checks import _memory
 from vitalsign.health.checks._sizes import Size, readable
 
 if TYPE_CHECKING:
@@ -128,6 +129,48 @@ def test_machine_without_memory_fails(health: HealthChecker) -> None:
     assert result.message.endswith("available, less than 100%")
     assert isinstance(result.value, int)
     assert result.value <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"warn_rss": "2GiB", "max_rss": "1GiB"}, "warn_rss='2GiB' is more than max_rss='1GiB'"),
+        ({"min_available": "10%", "warn_available": "5%"}, "min_available='10%' is more than warn_available='5%'"),
+        ({"warn_rss": "much"}, "warn_rss='much' is no size"),
+    ],
+)
+def test_memory_that_would_fail_before_it_warns_is_refused(settings: dict[str, str], error: str) -> None:
+    """The warning comes first, as far as that can be told of bytes and shares."""
+    with pytest.raises(HealthCheckError, match=error):
+        checks.memory(**settings)  # type: ignore[arg-type]
+
+
+def test_disk_that_would_fail_before_it_warns_is_refused() -> None:
+    """The warning comes first; bytes and shares cannot be compared before there is a disk."""
+    with pytest.raises(HealthCheckError, match="min_free='10%' is more than warn_free='5%'"):
+        checks.disk(min_free="10%", warn_free="5%")
+    checks.disk(min_free="10%", warn_free="5GiB")
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"warn_rss": "1MiB"}, "warn"),
+        ({"warn_rss": "1MiB", "max_rss": "2MiB"}, "fail"),
+        ({"warn_available": "100%"}, "warn"),
+        ({"warn_rss": "1MiB", "min_available": "100%"}, "fail"),
+    ],
+)
+def test_memory_warns_before_it_fails(health: HealthChecker, settings: dict[str, str], status: str) -> None:
+    """Each bound has one to warn from; the worse of process and machine counts."""
+    assert outcome(health, checks.memory(**{"min_available": None, **settings})).status == status  # type: ignore[arg-type]
+
+
+def test_memory_of_a_container_is_that_of_its_limit(health: HealthChecker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container with a limit, what is left of that counts, not what the host has."""
+    monkeypatch.setattr(_memory, "memory_limit", lambda: (2**30, 10 * 2**20))
+    result = outcome(health, checks.memory(min_available="5%"))
+    assert (result.status, result.message) == ("fail", "10 MiB of 1 GiB available, less than 5%")
 
 
 # -- the folder of checks

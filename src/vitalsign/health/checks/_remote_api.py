@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitalsign._clock import wall
 from vitalsign._rate_limit import RateLimit, rate_limits
-from vitalsign.health._check import Check, Result, Status
+from vitalsign.health._check import Check, Result, Status, judge, positive
 from vitalsign.health.checks._asking import Answer, Question, check_url, probe, sendable
-from vitalsign.health.checks._bounds import Bounds, worst
+from vitalsign.health.checks._bounds import Bounds, warned_if_slow, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ def remote_api(
     headers: Mapping[str, str] | None = None,
     warn_remaining: float | None = 0.1,
     fail_remaining: float | None = None,
+    accept: Callable[[Any], object] | None = None,
+    warn_after: float | None = None,
     client: object = None,
     timeout: float | None = 5.0,
     ttl: float | None = 60.0,
@@ -58,6 +61,8 @@ def remote_api(
         headers: Further headers, such as an API's version.
         warn_remaining: Share of a limit that is left, below which it warns.
         fail_remaining: Share below which it fails.
+        accept: Called with the JSON of an answer of 2xx; returns what a check may: None or True, False, or a `Result`.
+        warn_after: Seconds to the end of the answer from which on it warns.
         client: The application's httpx.Client or httpx.AsyncClient; None asks by the standard library, without proxies.
         timeout: Seconds to the end of the answer; None takes the checker's.
         ttl: Seconds that a passing result is served; None takes the checker's.
@@ -70,8 +75,10 @@ def remote_api(
     caller = _Caller(name, check_url(name, url), key, key_header, key_scheme, dict(headers or {}))
     if not callable(key):
         caller.question()  # a key that cannot be sent is better told at once
+    positive(f"warn_after of check {name!r}", warn_after)
     bounds = Bounds.of(name, most=1.0, falling=True, warn_remaining=warn_remaining, fail_remaining=fail_remaining)
-    func = probe(caller.question, _Judge(bounds), client=client, check=name)
+    decide = _Judge(bounds, accept, warn_after)
+    func = probe(caller.question, decide, client=client, wants_body=accept is not None, check=name)
     return Check(
         name, func, critical=False, timeout=timeout, ttl=ttl, failure_ttl=failure_ttl, external=True, takes_timeout=True
     )
@@ -95,8 +102,13 @@ class _Caller:
 @dataclass(frozen=True, slots=True)
 class _Judge:
     bounds: Bounds
+    accept: Callable[[Any], object] | None
+    warn_after: float | None
 
     def __call__(self, answer: Answer) -> Result:
+        return warned_if_slow(self._judge(answer), answer.seconds, self.warn_after)
+
+    def _judge(self, answer: Answer) -> Result:
         now = wall()
         limits = rate_limits(answer.headers, now)
         if answer.status == 429:
@@ -106,7 +118,9 @@ class _Judge:
         if not 200 <= answer.status < 300:
             return Result(Status.FAIL, f"answered {answer.status}, which is not expected", answer.status)
         known = [judged for limit in limits if (judged := self._judge_limit(limit)) is not None]
-        return worst(known) if known else Result(Status.PASS, f"answered {answer.status}", answer.status)
+        accepted = [] if self.accept is None else [judge(self.accept(json.loads(answer.body)))]
+        answered = Result(Status.PASS, f"answered {answer.status}", answer.status)
+        return worst([*known, *accepted]) if known or accepted else answered
 
     def _judge_limit(self, limit: RateLimit) -> Result | None:
         if limit.remaining is None:

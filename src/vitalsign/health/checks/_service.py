@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vitalsign.health._check import Check, Result, Status
+from vitalsign.health._check import Check, Result, Status, positive
 from vitalsign.health.checks._asking import Answer, Question, check_url, probe, sendable
+from vitalsign.health.checks._bounds import warned_if_slow
 from vitalsign.health.checks._dial import tls_context
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def service(
     url: str,
     *,
     token: str | Callable[[], str] | None = None,
+    warn_after: float | None = None,
     cafile: str | os.PathLike[str] | None = None,
     client: object = None,
     timeout: float | None = None,
@@ -41,6 +44,7 @@ def service(
     Args:
         url: Of the endpoint, such as `http://search:8000/ready`; without a path, `/ready` is asked for.
         token: What opens its details, to name the checks that did not pass; or a function that returns it for each run.
+        warn_after: Seconds to the end of the answer from which on it warns.
         cafile: PEM file of the authorities to trust, instead of this machine's. A client has its own.
         client: The application's httpx.Client or httpx.AsyncClient; None asks by the standard library, without proxies.
         timeout: Seconds to the end of the answer; None takes the checker's.
@@ -49,12 +53,15 @@ def service(
     Raises:
         HealthCheckError: The URL or the client is none, or the token is empty.
     """
+    positive(f"warn_after of check {name!r}", warn_after)
     parts = check_url(name, url)
     caller = _Caller(name, parts if parts.path.strip("/") else parts._replace(path="/ready"), token)
     if not callable(token):
         caller.question()  # a token that cannot be sent is better told at once
     context = tls_context(name, None, cafile)
-    func = probe(caller.question, _judge, client=client, context=context, wants_body=True, check=name)
+    func = probe(
+        caller.question, partial(_judge, warn_after), client=client, context=context, wants_body=True, check=name
+    )
     return Check(name, func, critical=False, timeout=timeout, external=True, takes_timeout=True)
 
 
@@ -72,7 +79,11 @@ class _Caller:
         return Question(self.url, headers={**headers, "Authorization": f"Bearer {token}"}, secret=token)
 
 
-def _judge(answer: Answer) -> Result:
+def _judge(warn_after: float | None, answer: Answer) -> Result:
+    return warned_if_slow(_judge_report(answer), answer.seconds, warn_after)
+
+
+def _judge_report(answer: Answer) -> Result:
     report = _report(answer.body)
     status = _STATUSES.get(str(report.get("status")).lower())
     if status is None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.health.checks.upstreams import Reply, closed_port, listening, outcome, serving
 from vitalsign.exceptions import HealthCheckError
-from vitalsign.health import CheckResult, HealthChecker, checks
+from vitalsign.health import CheckResult, HealthChecker, Result, checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,6 @@ def by_async_client(health: HealthChecker, url: str, **settings: Any) -> CheckRe
     return asyncio.run(main())
 
 
-Ask = "Callable[..., CheckResult]"
 each_way = pytest.mark.parametrize("ask", [by_standard_library, by_client, by_async_client])
 
 
@@ -244,3 +243,43 @@ def test_reset_may_be_a_moment(health: HealthChecker) -> None:
             result = by_standard_library(health, f"http://{upstream.address}/", name=f"api{offset}")
             health = HealthChecker("other", registry=None, timeout=30.0, deadline=20.0)
         assert told in result.message
+
+
+@each_way
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b'{"is_available": true}', "pass", ""),
+        (b'{"is_available": false}', "fail", ""),
+        (b'{"balance": 1}', "fail", "raised KeyError"),
+        (b"<html>", "fail", "raised JSONDecodeError"),
+    ],
+)
+def test_answer_may_be_judged_by_what_it_says(
+    health: HealthChecker, ask: Callable[..., CheckResult], body: bytes, status: str, message: str
+) -> None:
+    """accept= looks at the JSON, for an API that answers 200 whatever there is to say."""
+    with serving(Reply(200, {}, body)) as upstream:
+        result = ask(health, f"http://{upstream.address}/user/balance", accept=lambda said: said["is_available"])
+    assert (result.status, result.message) == (status, message)
+
+
+def test_answer_and_limit_are_judged_together(health: HealthChecker) -> None:
+    """What is worse counts: the limit that is nearly used up, or what accept= says."""
+    headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "1"}
+    with serving(Reply(200, headers, b"7")) as upstream:
+        for name, said in (("good", None), ("bad", Result("fail", "seven"))):
+            url = f"http://{upstream.address}/"
+            health.add(checks.remote_api(url, key=KEY, accept=lambda _, said=said: said, name=name))  # type: ignore[misc]
+        good, bad = health.run_sync().checks
+    assert (good.status, good.message) == ("warn", "1 of 100 requests are left")
+    assert (bad.status, bad.message) == ("fail", "seven")
+
+
+@each_way
+def test_slow_api_warns(health: HealthChecker, ask: Callable[..., CheckResult]) -> None:
+    """An answer that takes longer than warn_after warns."""
+    with serving(Reply(200)) as upstream:
+        result = ask(health, f"http://{upstream.address}/", warn_after=1e-9)
+    assert result.status == "warn"
+    assert result.message.startswith("answered 200, but took ")

@@ -152,3 +152,11 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], error
     """What cannot be meant is an error when the check is made."""
     with pytest.raises(HealthCheckError, match=error):
         checks.service(**{"url": "http://search/", **settings})
+
+
+def test_slow_service_warns(health: HealthChecker) -> None:
+    """A service that says pass, but takes longer than warn_after, warns."""
+    with serving(Reply(200, {}, b'{"status": "pass"}')) as upstream:
+        result = outcome(health, checks.service(f"http://{upstream.address}", warn_after=1e-9))
+    assert result.status == "warn"
+    assert result.message.startswith("says pass, but took ")
