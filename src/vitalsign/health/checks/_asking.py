@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import ssl
 import traceback
 from contextlib import contextmanager
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from vitalsign.health._check import Result
 
-__all__ = ["Answer", "Question", "check_url", "probe", "sendable"]
+__all__ = ["Answer", "Question", "check_url", "probe", "sendable", "sendable_headers"]
 
 _LONGEST_BODY = 1_000_000
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,21 @@ def check_url(check: str, url: str) -> SplitResult:
             f"The URL of check {check!r} carries credentials, which would end up in logs. Send them by headers=."
         )
     return parts
+
+
+def sendable_headers(check: str, headers: Mapping[str, str] | None) -> dict[str, str]:
+    """
+    Return *headers*, for http.client would repeat a value that it cannot send.
+
+    Raises:
+        HealthCheckError: One cannot be sent; its value is not shown.
+    """
+    for name, value in (headers or {}).items():
+        if not isinstance(value, str) or _UNSENDABLE(value):
+            raise HealthCheckError(
+                f"Header {name!r} of check {check!r} has a value that no header can carry. Was all of a file read?"
+            )
+    return dict(headers or {})
 
 
 def sendable(check: str, what: str, secret: object) -> str:

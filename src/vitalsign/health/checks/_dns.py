@@ -63,7 +63,7 @@ class _Probe:
             error.add_note(f"while resolving {self.host}")
             raise
         addresses = len({address for *_, address in found})
-        result = Result(Status.PASS, f"has {addresses} addresses", addresses, "addresses")
+        result = Result(Status.PASS, f"addresses found: {addresses}", addresses, "addresses")
         return warned_if_slow(result, monotonic() - started, self.warn_after)
 
 

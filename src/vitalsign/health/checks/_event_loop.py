@@ -114,7 +114,6 @@ class _Watch:
             self._stack_after = None
         self._thread_of_loop = getattr(loop, "_thread_id", None)  # until a callback tells for certain
         self._logged_at: float | None = None
-        self._lock = Lock()
         self._begin()
 
     def __call__(self, timeout: float) -> Result:
@@ -133,14 +132,15 @@ class _Watch:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
+        self._lock = Lock()
         self._is_watched = False
         self._first = self._latest = _Ping()
         self._lags: deque[tuple[float, float]] = deque()
 
     def _ensure_watched(self) -> None:
+        if self._pid != os.getpid():
+            self._begin()  # a forked child does not have the thread, and perhaps not the one that held the lock
         with self._lock:
-            if self._pid != os.getpid():
-                self._begin()  # a forked child does not have the thread
             if not self._is_watched:
                 self._is_watched = True
                 self._first = self._latest = _Ping()
@@ -149,19 +149,21 @@ class _Watch:
     def _watch(self) -> None:
         ping = self._first
         try:
-            while True:
-                self._loop.call_soon_threadsafe(ping.answer)
+            while self._send(ping):
                 self._follow(ping)
-                if self._loop.is_closed():
-                    return
                 sleep(self._interval)
                 self._latest = ping = _Ping()
-        except RuntimeError:  # the loop was closed in between
-            pass
         except Exception as error:  # noqa: BLE001  # nobody is above this thread
             internal_error("health.event_loop", error)
         finally:
             self._is_watched = False
+
+    def _send(self, ping: _Ping) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(ping.answer)
+        except RuntimeError:  # it is closed
+            return False
+        return True
 
     def _follow(self, ping: _Ping) -> None:
         """Wait until *ping* is answered, or the loop is closed, and note what there is to note."""

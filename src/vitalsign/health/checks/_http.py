@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vitalsign.health._check import Check, Result, Status, positive
-from vitalsign.health.checks._asking import Answer, Question, check_url, probe
+from vitalsign.health.checks._asking import Answer, Question, check_url, probe, sendable_headers
 from vitalsign.health.checks._bounds import Bounds, warned_if_slow
 from vitalsign.health.checks._certificate import judge_days
 from vitalsign.health.checks._dial import tls_context
@@ -58,7 +58,7 @@ def http(
         HealthCheckError: The URL is none, or carries credentials, or a value makes no sense.
     """
     positive(f"warn_after of check {name!r}", warn_after)
-    question = Question(check_url(name, url), method, dict(headers or {}))
+    question = Question(check_url(name, url), method, sendable_headers(name, headers))
     expected = (status,) if isinstance(status, int) else status
     judge = _Judge(expected, Bounds.of(name, falling=True, warn_days=warn_days, fail_days=fail_days), warn_after)
     func = probe(lambda: question, judge, context=tls_context(name, context, cafile), check=name)

@@ -72,7 +72,7 @@ class _Measure:
         value = 0.0 if answer is None and self.unit == "seconds" else answer
         if not isinstance(value, int | float) or not isfinite(value):
             raise TypeError(f"{self.setting} returned {type(answer).__name__}, which is no number of {self.unit}")
-        told = f"the oldest job has waited {in_seconds(value)}" if self.unit == "seconds" else f"{value:g} jobs wait"
+        told = f"the oldest for {in_seconds(value)}" if self.unit == "seconds" else f"{value:g} waiting"
         return Result(self.bounds.status(value), told, value, self.unit)
 
 

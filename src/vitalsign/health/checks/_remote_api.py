@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vitalsign._clock import wall
 from vitalsign._rate_limit import RateLimit, rate_limits
 from vitalsign.health._check import Check, Result, Status, judge, positive
-from vitalsign.health.checks._asking import Answer, Question, check_url, probe, sendable
+from vitalsign.health.checks._asking import Answer, Question, check_url, probe, sendable, sendable_headers
 from vitalsign.health.checks._bounds import Bounds, warned_if_slow, worst
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def remote_api(
     Raises:
         HealthCheckError: The URL is none, there is no key, the client is none, or a share makes no sense.
     """
-    caller = _Caller(name, check_url(name, url), key, key_header, key_scheme, dict(headers or {}))
+    caller = _Caller(name, check_url(name, url), key, key_header, key_scheme, sendable_headers(name, headers))
     if not callable(key):
         caller.question()  # a key that cannot be sent is better told at once
     positive(f"warn_after of check {name!r}", warn_after)
@@ -127,9 +127,9 @@ class _Judge:
             return None
         if not limit.quota:
             status = Status.WARN if limit.remaining <= 0 else Status.PASS
-            return Result(status, f"{limit.remaining:g} {limit.resource} are left", limit.remaining, limit.resource)
+            return Result(status, f"{limit.remaining:g} {limit.resource} left", limit.remaining, limit.resource)
         status = self.bounds.status(limit.remaining / limit.quota)
-        message = f"{limit.remaining:g} of {limit.quota:g} {limit.resource} are left"
+        message = f"{limit.remaining:g} of {limit.quota:g} {limit.resource} left"
         return Result(status, message, limit.remaining, limit.resource)
 
 

@@ -60,11 +60,11 @@ class _Load(NamedTuple):
 
 def _look(load: Callable[[], _Load], busy: Bounds, waiting: Bounds) -> Result:
     now = load()
-    message = f"{now.busy} of {now.limit:g} threads are busy, {now.waiting} calls wait"
+    message = f"{now.busy} of {now.limit:g} threads busy, {now.waiting} waiting"
     return worst(
         [
             Result(waiting.status(now.waiting), message, now.waiting, "calls"),
-            Result(busy.status(now.busy / now.limit), message, now.busy, "threads"),
+            Result(busy.status(now.busy / now.limit if now.limit else 1.0), message, now.busy, "threads"),
         ]
     )
 

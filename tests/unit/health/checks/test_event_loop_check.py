@@ -122,10 +122,35 @@ def test_stack_of_a_stuck_loop_is_logged_once(gate: Event, caplog: pytest.LogCap
             result = look(check)
         finally:
             gate.set()
-        wait_until(lambda: look(check, 0.01).status == "warn", "an answer of the loop")
+        wait_for(check, "warn")
     assert caplog.text.count("The event loop of health check 'main-loop' has not moved") == 1
     assert "hunter2" not in caplog.text
     assert "stand_still" not in result.message
+
+
+def test_loop_that_is_often_stuck_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Of two times in one minute that the loop is stuck, the log has the first."""
+    with running_loop() as loop:
+        check = checks.event_loop(loop, warn=0.05, fail=None, window=0.05, interval=0.01)
+        look(check)
+        for _ in range(2):
+            gate = threading.Event()
+            loop.call_soon_threadsafe(gate.wait, 30.0)
+            wait_for(check, "warn")
+            gate.set()
+            wait_for(check, "pass")
+    assert caplog.text.count("has not moved") == 1
+
+
+def test_loop_that_does_not_run_is_one_that_does_not_move(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that nobody runs fails in the end; where it is stuck is not known."""
+    loop = asyncio.new_event_loop()
+    try:
+        check = checks.event_loop(loop, warn=0.01, fail=0.05, interval=0.01)
+        assert wait_for(check, "fail").message.startswith("the event loop has not moved for")
+        wait_until(lambda: "It is in:\na thread that is not known" in caplog.text, "the log")
+    finally:
+        loop.close()
 
 
 def test_stack_is_not_logged_where_that_is_switched_off(gate: Event, caplog: pytest.LogCaptureFixture) -> None:

@@ -194,6 +194,9 @@ def test_url_with_credentials_is_refused_without_repeating_them() -> None:
         ({"warn_days": 3, "fail_days": 7}, r"would fail \(fail_days=7\) before it warns \(warn_days=3\).*higher"),
         ({"warn_days": -1}, "warn_days=-1 of check 'http' makes no sense"),
         ({"warn_after": 0}, "warn_after of check 'http' is 0"),
+        ({"headers": {"X-Key": "one\n"}}, "Header 'X-Key' of check 'http' has a value that no header can carry"),
+        ({"headers": {"X-Key": "\u20ac"}}, "Header 'X-Key' of check 'http'"),
+        ({"headers": {"X-Key": 7}}, "Header 'X-Key' of check 'http'"),
         ({"cafile": "/missing.pem"}, "cafile='/missing.pem' of check 'http' cannot be used"),
     ],
 )

@@ -24,7 +24,7 @@ def test_depth_decides(health: HealthChecker, depth: int, status: str) -> None:
     """A queue passes, warns and fails by the number of jobs that wait; the check is not critical."""
     result = outcome(health, checks.queue(lambda: depth, warn_depth=100, fail_depth=1_000, name="mail"))
     assert (result.name, result.status, result.critical) == ("mail", status, False)
-    assert (result.value, result.unit, result.message) == (depth, "jobs", f"{depth} jobs wait")
+    assert (result.value, result.unit, result.message) == (depth, "jobs", f"{depth} waiting")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_worse_of_the_two_decides_and_both_are_told(health: HealthChecker) -> No
     check = checks.queue(lambda: 7, oldest_age=lambda: 90.0, warn_depth=100, warn_age=60, fail_age=600)
     result = outcome(health, check)
     assert (result.status, result.value, result.unit) == ("warn", 90.0, "seconds")
-    assert result.message == "7 jobs wait, the oldest job has waited 90 s"
+    assert result.message == "7 waiting, the oldest for 90 s"
 
 
 def test_depth_without_bounds_is_only_told(health: HealthChecker) -> None:

@@ -95,9 +95,9 @@ def test_too_many_calls_says_until_when(health: HealthChecker) -> None:
 @pytest.mark.parametrize(
     ("headers", "status", "message"),
     [
-        ({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "11"}, "pass", "11 of 100 requests are left"),
-        ({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "9"}, "warn", "9 of 100 requests are left"),
-        ({"ratelimit": "limit=100, remaining=4, reset=30"}, "fail", "4 of 100 requests are left"),
+        ({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "11"}, "pass", "11 of 100 requests left"),
+        ({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "9"}, "warn", "9 of 100 requests left"),
+        ({"ratelimit": "limit=100, remaining=4, reset=30"}, "fail", "4 of 100 requests left"),
         (
             {
                 "x-ratelimit-limit-requests": "100",
@@ -106,10 +106,10 @@ def test_too_many_calls_says_until_when(health: HealthChecker) -> None:
                 "x-ratelimit-remaining-tokens": "600",
             },
             "warn",
-            "600 of 10000 tokens are left",
+            "600 of 10000 tokens left",
         ),
-        ({"x-ratelimit-remaining": "0"}, "warn", "0 requests are left"),
-        ({"x-ratelimit-remaining": "1"}, "pass", "1 requests are left"),
+        ({"x-ratelimit-remaining": "0"}, "warn", "0 requests left"),
+        ({"x-ratelimit-remaining": "1"}, "pass", "1 requests left"),
         ({"x-ratelimit-limit": "many", "x-ratelimit-remaining": "few"}, "pass", "answered 200"),
         ({"x-ratelimit-limit": "100"}, "pass", "answered 200"),
     ],
@@ -272,7 +272,7 @@ def test_answer_and_limit_are_judged_together(health: HealthChecker) -> None:
             url = f"http://{upstream.address}/"
             health.add(checks.remote_api(url, key=KEY, accept=lambda _, said=said: said, name=name))  # type: ignore[misc]
         good, bad = health.run_sync().checks
-    assert (good.status, good.message) == ("warn", "1 of 100 requests are left")
+    assert (good.status, good.message) == ("warn", "1 of 100 requests left")
     assert (bad.status, bad.message) == ("fail", "seven")
 
 

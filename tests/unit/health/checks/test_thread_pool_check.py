@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Semaphore
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -56,13 +57,13 @@ def test_idle_pool_passes(health: HealthChecker) -> None:
     with ThreadPoolExecutor(2) as pool:
         result = outcome(health, checks.thread_pool(pool))
     assert (result.status, result.critical) == ("pass", False)
-    assert result.message == "0 of 2 threads are busy, 0 calls wait"
+    assert result.message == "0 of 2 threads busy, 0 waiting"
 
 
 def test_busy_pool_in_which_nothing_waits_passes(gate: Event) -> None:
     """A pool whose threads all work passes, unless told to warn of that."""
     with ThreadPoolExecutor(2) as pool, occupied(pool, 2, gate):
-        assert look(checks.thread_pool(pool)).message == "2 of 2 threads are busy, 0 calls wait"
+        assert look(checks.thread_pool(pool)).message == "2 of 2 threads busy, 0 waiting"
         assert look(checks.thread_pool(pool)).status == "pass"
         assert look(checks.thread_pool(pool, warn_busy=1.0)).status == "warn"
         assert look(checks.thread_pool(pool, fail_busy=0.5)).status == "fail"
@@ -82,9 +83,9 @@ def test_threads_that_worked_are_idle_again(gate: Event) -> None:
     with ThreadPoolExecutor(2) as pool:
         for _ in range(20):
             pool.submit(int)
-        wait_until(lambda: "0 of 2 threads are busy" in look(checks.thread_pool(pool)).message, "idle threads")
+        wait_until(lambda: "0 of 2 threads busy" in look(checks.thread_pool(pool)).message, "idle threads")
         with occupied(pool, 1, gate):
-            assert look(checks.thread_pool(pool)).message == "1 of 2 threads are busy, 0 calls wait"
+            assert look(checks.thread_pool(pool)).message == "1 of 2 threads busy, 0 waiting"
 
 
 def test_limiter_of_anyio_is_looked_at(health: HealthChecker) -> None:
@@ -108,7 +109,16 @@ def test_limiter_of_anyio_is_looked_at(health: HealthChecker) -> None:
         return found
 
     result = asyncio.run(main())
-    assert (result.status, result.message) == ("warn", "1 of 1 threads are busy, 2 calls wait")
+    assert (result.status, result.message) == ("warn", "1 of 1 threads busy, 2 waiting")
+
+
+def test_limiter_that_lets_nobody_through_is_full() -> None:
+    """Where there are no threads at all, all of them are busy."""
+    limiter = SimpleNamespace(total_tokens=0, statistics=lambda: SimpleNamespace(**EMPTY))
+    assert look(checks.thread_pool(limiter, warn_busy=1.0)).status == "warn"  # type: ignore[arg-type]
+
+
+EMPTY = {"borrowed_tokens": 0, "total_tokens": 0, "tasks_waiting": 0}
 
 
 def test_threads_of_starlette_are_looked_at_by_default(health: HealthChecker, gate: Event) -> None:
@@ -130,7 +140,7 @@ def test_threads_of_starlette_are_looked_at_by_default(health: HealthChecker, ga
         await task
         return result.status, result.message
 
-    assert asyncio.run(main()) == ("warn", "1 of 40 threads are busy, 0 calls wait")
+    assert asyncio.run(main()) == ("warn", "1 of 40 threads busy, 0 waiting")
 
 
 def test_without_a_loop_a_pool_has_to_be_given() -> None:
