@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vitalsign.health.checks._disk import disk
     from vitalsign.health.checks._dns import dns
     from vitalsign.health.checks._event_loop import event_loop
-    from vitalsign.health.checks._heartbeat import heartbeat
+    from vitalsign.health.checks._heartbeat import Heartbeat, heartbeat
     from vitalsign.health.checks._http import http
     from vitalsign.health.checks._memory import memory
     from vitalsign.health.checks._open_files import open_files
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vitalsign.health.checks._tls import tls
 
 __all__ = [
+    "Heartbeat",
     "disk",
     "dns",
     "event_loop",
@@ -49,7 +50,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; there are: {', '.join(__all__)}")
-    return getattr(import_module(f"{__name__}._{name}"), name)
+    return getattr(import_module(f"{__name__}._{name.lower()}"), name)  # a class stands beside its function
 
 
 def __dir__() -> list[str]:

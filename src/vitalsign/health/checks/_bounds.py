@@ -44,11 +44,11 @@ class Bounds:
         """
         (warn_name, warn), (fail_name, fail) = settings.items()
         for name, value in settings.items():
-            if value is not None and not _is_number(value, most):
-                upper = "" if most == inf else f" and at most {most:g}"
+            if value is not None and not (_is_number(value, most) and (value > 0 or falling)):
+                lower, upper = "of 0 or more" if falling else "above 0", "" if most == inf else f", at most {most:g}"
                 raise HealthCheckError(
-                    f"{name}={value!r} of check {check!r} makes no sense. Give a number of at least 0{upper}, "
-                    "or None for no such bound."
+                    f"{name}={value!r} of check {check!r} makes no sense. Give a number {lower}{upper}, or None for no "
+                    "such bound."
                 )
         if warn is not None and fail is not None and (warn < fail if falling else warn > fail):
             raise HealthCheckError(

@@ -52,7 +52,7 @@ def _folders(controller: str, root: Path, membership: Path) -> Iterator[Path]:
     Inside a container the path may be that on the host, which is not mounted: then only the root is found.
     """
     for line in (_text(membership) or "").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers and controller not in controllers.split(","):
             continue
         base = root / controller if controllers else root  # version 1 mounts each controller, version 2 all at once
@@ -61,29 +61,33 @@ def _folders(controller: str, root: Path, membership: Path) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    both = _text(folder / "cpu.max")
-    quota, period = both.split() if both else (_text(folder / f"cpu.cfs_{part}_us") for part in ("quota", "period"))
-    if quota is None or period is None or quota in ("max", "-1"):
-        return None
-    return int(quota) / int(period)
+    both = (_text(folder / "cpu.max") or "").split()
+    if len(both) != 2:
+        both = [_text(folder / f"cpu.cfs_{part}_us") or "" for part in ("quota", "period")]
+    quota, period = map(_number, both)
+    return quota / period if quota and period else None
 
 
 def _memory(folder: Path) -> tuple[int, int] | None:
-    limit, used, cached = (
-        (_text(folder / "memory.max"), _text(folder / "memory.current"), "inactive_file ")
-        if (folder / "memory.max").exists()
-        else (_text(folder / "memory.limit_in_bytes"), _text(folder / "memory.usage_in_bytes"), "total_inactive_file ")
-    )
-    if limit is None or used is None or limit == "max":
+    version_2 = ("memory.max", "memory.current", "inactive_file ")
+    version_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
+    most, usage, cached = version_2 if (folder / "memory.max").exists() else version_1
+    limit, used = (_number(_text(folder / name) or "") for name in (most, usage))
+    if limit is None or used is None:
         return None
     # Pages of files that nobody reads any more are counted as used, and given up as soon as room is needed.
     lines = (_text(folder / "memory.stat") or "").splitlines()
-    unread = next((int(line.removeprefix(cached)) for line in lines if line.startswith(cached)), 0)
-    return int(limit), max(0, int(limit) - int(used) + unread)
+    unread = next((_number(line.removeprefix(cached)) for line in lines if line.startswith(cached)), None)
+    return limit, max(0, limit - used + (unread or 0))
+
+
+def _number(text: str) -> int | None:
+    """Read a number; "max" and -1 are no limit, and what is none of these is not ours to understand."""
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, ValueError):
         return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from vitalsign._clock import monotonic
 from vitalsign._redact import redact
-from vitalsign.exceptions import HealthLoopError
+from vitalsign.exceptions import HealthCheckError, HealthLoopError
 from vitalsign.health._check import Check, Result, Status
 from vitalsign.health.checks._bounds import Bounds, in_seconds, positive_number
 from vitalsign.metrics.internal import internal_error
@@ -66,7 +66,7 @@ def event_loop(
     bounds = Bounds.of(name, warn=warn, fail=fail)
     watch = _Watch(
         name,
-        loop or _running_loop(name),
+        _running_loop(name) if loop is None else _event_loop(name, loop),
         bounds,
         window=positive_number(name, "window", window),
         interval=positive_number(name, "interval", interval),
@@ -89,8 +89,9 @@ class _Ping:
         self.thread = get_ident()
         self.answered.set()
 
-    def waited(self) -> float:
-        return self.lag if self.answered.is_set() else monotonic() - self.sent
+    def stuck(self) -> float:
+        """Return for how long it has waited; 0 if it waits no more."""
+        return 0.0 if self.answered.is_set() else monotonic() - self.sent
 
 
 class _Watch:
@@ -121,11 +122,11 @@ class _Watch:
             return Result(Status.FAIL, "the event loop is closed")
         self._ensure_watched()
         self._first.answered.wait(timeout / 2)
-        now = self._latest.waited()
-        if self._bounds.status(now) is Status.FAIL:
-            return Result(Status.FAIL, f"the event loop has not moved for {in_seconds(now)}", now, "seconds")
-        peak = max([now, *self._remembered()])
-        if self._bounds.warn is not None and peak >= self._bounds.warn:
+        stuck = self._latest.stuck()
+        if self._bounds.status(stuck) is Status.FAIL:
+            return Result(Status.FAIL, f"the event loop has not moved for {in_seconds(stuck)}", stuck, "seconds")
+        peak = max([stuck, *self._remembered()])
+        if self._bounds.status(peak) is not Status.PASS:
             told = f"a callback waited {in_seconds(peak)} within the last {self._window:g} s"
             return Result(Status.WARN, told, peak, "seconds")
         return Result(Status.PASS, "", peak, "seconds")
@@ -191,9 +192,15 @@ class _Watch:
         _log.warning(
             "The event loop of health check %r has not moved for %s. It is in:\n%s",
             self._name,
-            in_seconds(ping.waited()),
+            in_seconds(monotonic() - ping.sent),
             redact(stack[-_LONGEST_STACK:].rstrip()),
         )
+
+
+def _event_loop(name: str, loop: object) -> asyncio.AbstractEventLoop:
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return loop
+    raise HealthCheckError(f"Check {name!r} cannot watch {loop!r}, which is no event loop of asyncio.")
 
 
 def _running_loop(name: str) -> asyncio.AbstractEventLoop:

@@ -6,11 +6,11 @@ import os
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from vitalsign import _clock
 from vitalsign.exceptions import HealthCheckError
-from vitalsign.health._check import Check, Result, Status, positive
+from vitalsign.health._check import Check, Result, Status
 from vitalsign.health.checks._bounds import Bounds, in_seconds
 from vitalsign.health.checks._given import awaited, called, is_async
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 __all__ = ["Heartbeat", "heartbeat"]
-
-_Moment: TypeAlias = "float | datetime | None"
 
 
 class Heartbeat(Check):
@@ -39,7 +37,10 @@ class Heartbeat(Check):
 
 
 def heartbeat(
-    source: str | os.PathLike[str] | Callable[[], _Moment | Awaitable[_Moment]] | None = None,
+    source: str
+    | os.PathLike[str]
+    | Callable[[], float | datetime | Awaitable[float | datetime | None] | None]
+    | None = None,
     *,
     fail_age: float | None = 60.0,
     warn_age: float | None = None,
@@ -70,7 +71,6 @@ def heartbeat(
     Raises:
         HealthCheckError: The source is neither, or an age makes no sense.
     """
-    positive(f"fail_age of check {name!r}", fail_age)
     bounds = Bounds.of(name, warn_age=warn_age, fail_age=fail_age)
     if bounds.are_none:
         raise HealthCheckError(f"Check {name!r} could never fail or warn. Give fail_age=, warn_age= or both.")
@@ -144,20 +144,18 @@ class _File(_Probe):
             return self.judge_moment(None)
 
 
-class _Function(_Probe):
+class _Told(_Probe):
     def __init__(self, bounds: Bounds, function: Callable[[], object]) -> None:
         super().__init__(bounds)
         self._function = function
 
+
+class _Function(_Told):
     def __call__(self) -> Result:
         return self.judge_moment(called(self._function))
 
 
-class _AsyncFunction(_Probe):
-    def __init__(self, bounds: Bounds, function: Callable[[], object]) -> None:
-        super().__init__(bounds)
-        self._function = function
-
+class _AsyncFunction(_Told):
     async def __call__(self) -> Result:
         return self.judge_moment(await awaited(self._function))
 

@@ -215,8 +215,12 @@ def test_without_a_loop_there_is_nothing_to_watch() -> None:
         checks.event_loop()
 
 
-@pytest.mark.parametrize("settings", [{"warn": 3, "fail": 2}, {"window": 0}, {"interval": -1}, {"warn": "0.5"}])
+@pytest.mark.parametrize(
+    "settings", [{"warn": 3, "fail": 2}, {"window": 0}, {"interval": -1}, {"warn": "0.5"}, {"warn": 0}]
+)
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     """A value that cannot be meant is an error when the check is made."""
+    with pytest.raises(HealthCheckError, match="which is no event loop of asyncio"):
+        checks.event_loop(asyncio)  # type: ignore[arg-type]
     with running_loop() as loop, pytest.raises(HealthCheckError, match="heck 'event_loop'"):
         checks.event_loop(loop, **settings)

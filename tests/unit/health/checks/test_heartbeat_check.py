@@ -167,7 +167,7 @@ def test_function_leaves_nothing_to_beat() -> None:
     ("settings", "error"),
     [
         ({"fail_age": None}, "could never fail or warn"),
-        ({"fail_age": 0}, "fail_age of check 'heartbeat' is 0"),
+        ({"fail_age": 0}, "fail_age=0 of check 'heartbeat' makes no sense"),
         ({"fail_age": 5, "warn_age": 10}, "before it warns"),
         ({"source": 7}, "source of check 'heartbeat' is no function but 7"),
     ],

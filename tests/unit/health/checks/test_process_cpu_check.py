@@ -149,6 +149,8 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], error
         ),
         ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
         ("", {}, None),
+        ("nonsense\n0::/\n", {"cpu.max": "half a processor"}, None),
+        ("0::/\n", {"cpu.max": "10000 0"}, None),
     ],
 )
 def test_quota_of_control_groups_is_found(
@@ -184,6 +186,8 @@ def test_quota_of_control_groups_is_found(
             (1000, 0),
         ),
         ("", {}, None),
+        ("0::/\n", {"memory.max": "much", "memory.current": "some"}, None),
+        ("0::/\n", {"memory.max": "100", "memory.current": "90", "memory.stat": "inactive_file few"}, (100, 10)),
     ],
 )
 def test_memory_of_control_groups_is_found(
