@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vitalsign._clock import monotonic, wall
+from vitalsign._rate_limit import rate_limits
 from vitalsign._trace import onward_headers
 from vitalsign.collectors._events import Declaring, EventCollector, harmless
 from vitalsign.collectors._outcome import KINDS, kind_of_error, kind_of_status, response_of
-from vitalsign.collectors._rate_limit import rate_limits
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
