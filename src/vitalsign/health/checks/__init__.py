@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from vitalsign.health.checks._disk import disk
     from vitalsign.health.checks._http import http
     from vitalsign.health.checks._memory import memory
+    from vitalsign.health.checks._postgres import postgres
+    from vitalsign.health.checks._redis import redis
+    from vitalsign.health.checks._redis_memory import redis_memory
+    from vitalsign.health.checks._redis_replication import redis_replication
     from vitalsign.health.checks._tcp import tcp
 
-__all__ = ["disk", "http", "memory", "tcp"]
+__all__ = ["disk", "http", "memory", "postgres", "redis", "redis_memory", "redis_replication", "tcp"]
 
 
 def __getattr__(name: str) -> Any:
