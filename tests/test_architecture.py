@@ -68,7 +68,9 @@ LIBRARY_OF = {
 LEAVES = {
     "vitalsign.collectors._httpx": "httpx",
     "vitalsign.health._routes": "starlette",
+    "vitalsign.health.checks._alembic": "alembic",
     "vitalsign.health.checks._redis_client": "redis",
+    "vitalsign.health.checks._sqlalchemy": "sqlalchemy",
     "vitalsign.logs.formatter": "pythonjsonlogger",
 }
 """Leaf modules of level 2 with the one library that each is for, loaded only when asked for."""

@@ -343,7 +343,7 @@ def test_checks_are_loaded_when_asked_for() -> None:
 
 def test_unknown_check_is_an_attribute_error_that_names_those_there_are() -> None:
     """A check that does not exist is told from one that does."""
-    with pytest.raises(AttributeError, match="no attribute 'dsik'; there are: .*disk, .*http, .*memory, .*tcp"):
+    with pytest.raises(AttributeError, match=r"no attribute 'dsik'; there are: .*disk, .*http, .*memory, .*tcp"):
         checks.dsik  # noqa: B018
     assert set(checks.__all__) <= set(dir(checks))
 

@@ -45,13 +45,17 @@ class Proxy:
         """The numbers of the clients, in the order of their coming, that have not closed their connection."""
         return {number for number, client in enumerate(self._clients) if not has_hung_up(client)}
 
+    def drop(self) -> None:
+        """Break every connection."""
+        for sock in [*self._clients, *self._servers]:
+            self._shut(sock)
+
     def close(self) -> None:
         """Stop listening, and break every connection, as happens when a server is killed."""
         self._shut(self._listener)  # wakes accept()
         self._threads[0].join()
         self.flowing.set()
-        for sock in [*self._clients, *self._servers]:
-            self._shut(sock)
+        self.drop()
         for thread in self._threads:
             thread.join()
         for sock in [self._listener, *self._clients, *self._servers]:
