@@ -69,6 +69,9 @@ LEAVES = {
     "vitalsign.collectors._httpx": "httpx",
     "vitalsign.health._routes": "starlette",
     "vitalsign.health._trio": "trio",
+    "vitalsign.health.checks._alembic": "alembic",
+    "vitalsign.health.checks._redis_client": "redis",
+    "vitalsign.health.checks._sqlalchemy": "sqlalchemy",
     "vitalsign.health.checks._thread_pool": "anyio",
     "vitalsign.logs.formatter": "pythonjsonlogger",
 }
