@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vitalsign.exceptions import HealthCheckError, HealthGroupError
+from vitalsign.exceptions import HealthCheckError, HealthGroupError, UnknownCheckError
 from vitalsign.health._carriers import ask, ask_blocking
-from vitalsign.health._check import FULL, LIVENESS, READINESS, STARTUP, Check, Status, positive
+from vitalsign.health._check import FULL, LIVENESS, READINESS, STARTUP, Check, positive
+from vitalsign.health._edge import Edge
 from vitalsign.health._metrics import HealthMetrics
 from vitalsign.health._report import CheckResult, Report
 from vitalsign.health._runner import Runner, Slot
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from starlette.routing import Route
-
-    from vitalsign.health._asgi import HealthApp
+    from collections.abc import Callable, Iterable
 
 __all__ = ["HealthChecker"]
 
@@ -26,7 +23,7 @@ _F = TypeVar("_F", bound="Callable[[], object]")
 _BUILT_IN = (LIVENESS, READINESS, STARTUP, FULL)
 
 
-class HealthChecker:
+class HealthChecker(Edge):
     """
     Run the health checks of one service, and report.
 
@@ -83,14 +80,12 @@ class HealthChecker:
         positive("deadline", deadline)
         positive("ttl", ttl, zero=True)
         positive("failure_ttl", failure_ttl, zero=True)
-        self.service = service
-        self.version = version
+        super().__init__(service, version)
         self._timeout = timeout
         self._deadline = deadline
         self._ttl = ttl
         self._failure_ttl = failure_ttl
         self._runner = Runner(service, HealthMetrics(service, registry))
-        self._has_started = False
 
     def check(
         self,
@@ -186,10 +181,6 @@ class HealthChecker:
             )
         return check
 
-    def started(self) -> None:
-        """Say that the service has started: until then `/startup` answers 503, whatever its checks find."""
-        self._has_started = True
-
     async def run(self, group: str = READINESS) -> Report:
         """
         Ask the checks of *group*, all at once, and report.
@@ -228,41 +219,44 @@ class HealthChecker:
             ask_blocking(self._runner, slots, self._deadline)
         return self._report(group, slots)
 
-    def routes(
-        self, *, paths: Mapping[str, str | None] | None = None, token: str | None = None, allow: Iterable[str] = ()
-    ) -> list[Route]:
+    async def run_check(self, name: str) -> CheckResult:
         """
-        Return routes for a Starlette or FastAPI application: `app.routes.extend(health.routes())`.
-
-        Args:
-            paths: What differs from `/health` (liveness), `/ready` (readiness), `/startup` and `/health/full` (full):
-                group to path, also for groups of your own; None leaves a group out.
-            token: Who sends it (`Authorization: Bearer ...`) sees details; others see the status only.
-            allow: Networks whose callers see details without a token, such as `10.0.0.0/8`. A request that came
-                through a proxy has no network.
+        Ask one check, as `run` asks those of a group, and return its result.
 
         Raises:
-            HealthCheckError: A path, a network or the token makes no sense.
+            UnknownCheckError: There is no check of this name.
+            HealthLoopError: What runs here is not asyncio.
         """
-        return self.asgi(paths=paths, token=token, allow=allow).routes()
+        slot = self._slot_of(name)
+        await ask(self._runner, [slot], self._deadline)
+        return slot.report(self._runner.clock())
 
-    def asgi(
-        self, *, paths: Mapping[str, str | None] | None = None, token: str | None = None, allow: Iterable[str] = ()
-    ) -> HealthApp:
+    def run_check_sync(self, name: str) -> CheckResult:
         """
-        Return an ASGI application that answers these paths and nothing else; it needs no framework.
-
-        Args:
-            paths: As for `routes`, as are the others.
-            token: Who sends it sees details.
-            allow: Networks whose callers see details.
+        Do what `run_check` does, from a thread without an event loop.
 
         Raises:
-            HealthCheckError: A path, a network or the token makes no sense.
+            UnknownCheckError: There is no check of this name.
+            HealthLoopError: An event loop runs on this thread, and would stand still.
         """
-        from vitalsign.health._asgi import HealthApp
+        slot = self._slot_of(name)
+        ask_blocking(self._runner, [slot], self._deadline)
+        return slot.report(self._runner.clock())
 
-        return HealthApp(self.run, paths=paths, token=token, allow=allow)
+    def has_check(self, name: str) -> bool:
+        """Tell whether there is a check of this name."""
+        return name in self._runner.slots
+
+    def _slot_of(self, name: str) -> Slot:
+        slot = self._runner.slots.get(name)
+        if slot is None:
+            known = tuple(self._runner.slots)
+            raise UnknownCheckError(
+                f"{self.service!r} has no check {name!r}. There are: {', '.join(known) or 'none'}.",
+                name=name,
+                known=known,
+            )
+        return slot
 
     def _slots_of(self, group: str) -> list[Slot]:
         slots = list(self._runner.slots.values())
@@ -281,6 +275,4 @@ class HealthChecker:
     def _report(self, group: str, slots: Iterable[Slot]) -> Report:
         now = self._runner.clock()
         checks = [slot.report(now) for slot in slots]
-        if group == STARTUP and not self._has_started:
-            checks.insert(0, CheckResult("started", Status.FAIL, message="health.started() has not been called yet"))
-        return Report(self.service, self.version, group, tuple(checks))
+        return Report(self.service, self.version, group, (*self._lifecycle.results(group), *checks))
