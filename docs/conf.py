@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
     # What only we make.
     ("py:class", r"(.+\.)?(Certificates|Endpoint)"),
     # What methods return to be used at once, as the line that returns it says.
-    ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|InProgress)"),
+    ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|HealthWSGIApp|InProgress|Lifecycle)"),
 ]
 
 # -- pages

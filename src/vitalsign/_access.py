@@ -100,6 +100,13 @@ class Access:
         except ValueError:
             return False
 
+    def trusts(self, peer: str | None) -> bool:
+        """Tell whether a connection comes from a trusted proxy."""
+        try:
+            return (_address(peer) if peer else None) in self._proxies
+        except ValueError:
+            return False
+
     def _client(self, headers: _Headers, peer: str | None) -> IPv4Address | IPv6Address | None:
         client = _address(peer) if peer else None
         if client not in self._proxies:
