@@ -104,9 +104,12 @@ class HealthMetrics:
         return Counter(name, about, ["service", *labels], registry=self._registry, max_series=OWN_MAX_SERIES)
 
     def expect(self, check: Check) -> None:
-        """Let counters of *check* begin at 0, or nobody sees them rise to 1."""
-        for status in _VALUES:
-            self._changes.labels(self._service, check.name, status.value)
+        """Let counters of *check* begin at 0, or nobody sees them rise to 1. Never raises."""
+        try:
+            for status in _VALUES:
+                self._changes.labels(self._service, check.name, status.value)
+        except Exception as error:  # noqa: BLE001  # the host only declares a check
+            internal_error("health.metrics", error)
 
     def record(self, slot: Slot, duration: float | None) -> None:
         """

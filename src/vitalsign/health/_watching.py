@@ -47,7 +47,7 @@ class Watching:
 
     def stop(self, *, timeout: float = 2.0) -> None:
         """
-        End what `start` began, and let listeners be told what has changed until now.
+        End what `start` began, and wait until listeners have been told what has changed until now.
 
         Args:
             timeout: Seconds to wait for listeners at most.

@@ -228,6 +228,38 @@ def test_listener_that_raises_is_logged_and_counted(
     assert "hunter2" not in caplog.text
 
 
+def test_log_that_cannot_be_written_does_not_end_the_telling(
+    shop: Shop, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener that fails while the log does, too, is told the next change all the same."""
+
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(logging.getLogger("vitalsign.health"), "warning", broken)
+    shop.health.on_change(lambda _: 1 / 0)
+    shop.find(True, False, True)
+    shop.told()
+    assert notices(registry, "<lambda>") == {"failed": 2.0}
+
+
+def test_broken_metrics_lose_no_change(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change is remembered and told although it cannot be counted, skips included."""
+
+    class Broken:
+        def labels(self, *_: object) -> None:
+            raise OSError("disk full")
+
+    seen: list[Change] = []
+    shop.health.on_change(seen.append)
+    shop.health.check("pages", depends_on="database")(lambda: None)
+    for family in ("_changes", "_skips", "_notices"):
+        monkeypatch.setattr(shop.health._metrics, family, Broken())
+    shop.find(True, False)
+    shop.told()
+    assert brief(seen) == [("pass", "fail"), ("pass", "unknown")]
+
+
 def test_listener_may_ask_for_a_report(shop: Shop) -> None:
     """A listener is outside of all locks: it may run checks, and see the state that it is told about."""
     seen: list[Status] = []
