@@ -27,7 +27,10 @@ nitpick_ignore_regex = [
         "py:class",
         r"(asyncio|collections|concurrent|datetime|httpx|logging|os|prometheus_client|socket|ssl)\..+",
     ),
-    ("py:class", r"ASGIApp|CollectorRegistry|Metric|Path|Route|StartResponse|WSGIApplication|WSGIEnvironment|datetime"),
+    (
+        "py:class",
+        r"ASGIApp|CapacityLimiter|CollectorRegistry|Metric|Path|Route|StartResponse|ThreadPoolExecutor|WSGIApplication|WSGIEnvironment|datetime",
+    ),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     (
         "py:class",
