@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     ),
     (
         "py:class",
-        r"ASGIApp|AbstractAsyncContextManager|CollectorRegistry|Metric|Path|Route|StartResponse|WSGIApplication|WSGIEnvironment|datetime",
+        r"ASGIApp|AbstractAsyncContextManager|CapacityLimiter|CollectorRegistry|Metric|Path|Route|StartResponse|ThreadPoolExecutor|WSGIApplication|WSGIEnvironment|datetime",
     ),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     (

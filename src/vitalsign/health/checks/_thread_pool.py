@@ -80,6 +80,8 @@ def _load_of(pool: object, name: str) -> Callable[[], _Load]:
 
 
 def _load_of_executor(pool: ThreadPoolExecutor) -> _Load:
+    if pool._shutdown:
+        raise RuntimeError("the pool was shut down, so that it takes no more calls")
     # The pool tells nothing about itself, so its private attributes must do. Its own count of idle threads is wrong
     # on Python 3.11 once calls have waited; where each thread is right now is not.
     frames = sys._current_frames()

@@ -89,6 +89,19 @@ def test_loop_that_is_stuck_warns_then_fails_and_then_only_warns(gate: Event) ->
     assert warned.value >= 0.3
 
 
+def test_loop_that_moves_again_does_not_fail(gate: Event) -> None:
+    """A callback that has waited for long and was run at last is no failure any more, long before the next is sent."""
+    with running_loop() as loop:
+        check = checks.event_loop(loop, warn=None, fail=0.1, interval=3.0, log_stack=False)
+        loop.call_soon_threadsafe(gate.wait)
+        wait_for(check, "fail")
+        gate.set()
+        moved = threading.Event()
+        loop.call_soon_threadsafe(moved.set)
+        moved.wait()
+        assert look(check).status != "fail"
+
+
 def test_late_callback_is_forgotten_after_the_window(gate: Event) -> None:
     """A loop that was stuck passes again once the window is over."""
     with running_loop() as loop:

@@ -88,6 +88,14 @@ def test_threads_that_worked_are_idle_again(gate: Event) -> None:
             assert look(checks.thread_pool(pool)).message == "1 of 2 threads busy, 0 waiting"
 
 
+def test_pool_that_was_shut_down_fails(health: HealthChecker, caplog: pytest.LogCaptureFixture) -> None:
+    """A pool that takes no more calls has failed, however idle it is."""
+    with ThreadPoolExecutor(2) as pool:
+        check = checks.thread_pool(pool)
+    assert outcome(health, check).status == "fail"
+    assert "the pool was shut down" in caplog.text
+
+
 def test_limiter_of_anyio_is_looked_at(health: HealthChecker) -> None:
     """A limiter that is given shows borrowed tokens and the tasks that wait for one."""
 
