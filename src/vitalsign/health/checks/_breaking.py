@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vitalsign.health.checks._clients import is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
-__all__ = ["GRACE", "breaking_off", "breaking_off_on_loop"]
+__all__ = ["GRACE", "breaking_off", "breaking_off_on_loop", "uncancelled"]
+
+_T = TypeVar("_T")
 
 GRACE = 0.5
 """Seconds for ending something in an orderly way, before it is ended in a disorderly one."""
@@ -55,32 +61,47 @@ def breaking_off(driver: Any, seconds: float) -> Iterator[None]:
             ended.set()
 
 
-@contextmanager
-def breaking_off_on_loop(driver: Any, seconds: float) -> Iterator[None]:
+async def breaking_off_on_loop(driver: Any, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
     """
-    Break off what *driver* does in the block, on the running event loop, some time after *seconds* from now.
+    Await *work*, and break off what *driver* does in it some time after *seconds* from now.
 
-    By then the task has been cancelled, and the driver had time to cancel on the server.
+    By then this task has been cancelled, and the driver had time to cancel on the server.
 
     Args:
         driver: A connection of asyncpg, psycopg or another driver that has `terminate()` or `fileno()`.
+        work: What is to be done.
         seconds: Until the task is cancelled.
     """
     wire = _second_handle(driver)
-    terminate: Callable[[], object] | None = getattr(driver, "terminate", None)
-
-    def cut() -> None:
-        if terminate is not None:
-            terminate()
-        else:
-            _shut(wire)
-
+    if is_a(driver, "psycopg.AsyncConnection") and not _psycopg_cancels_safely():
+        with wire or nullcontext():
+            return await uncancelled(work, partial(_shut, wire))
+    cut = getattr(driver, "terminate", partial(_shut, wire))
     timer = asyncio.get_running_loop().call_later(seconds + GRACE, cut)
     with wire or nullcontext():
         try:
-            yield
+            return await work
         finally:
             timer.cancel()
+
+
+async def uncancelled(work: Coroutine[Any, Any, _T], cut: Callable[[], object]) -> _T:
+    """
+    Await *work* to its end. If this task is cancelled, call *cut* rather than let *work* know of it.
+
+    Args:
+        work: What is to be done.
+        cut: Makes it end soon.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        cut()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # is of no interest, and asyncio need not warn that nobody looked at it
+        raise
 
 
 def _second_handle(driver: Any) -> socket.socket | None:
@@ -91,18 +112,17 @@ def _second_handle(driver: Any) -> socket.socket | None:
 
 
 def _cancel(driver: Any) -> None:
-    for name, arguments in (("cancel_safe", {"timeout": GRACE}), ("interrupt", {})):
-        if hasattr(driver, name):
-            # On a thread that nobody waits for in earnest: with an old libpq this waits for the server too.
-            thread = Thread(target=_quietly, args=(getattr(driver, name), arguments), daemon=True)
-            thread.start()
-            thread.join(GRACE)
-            return
-
-
-def _quietly(func: Callable[..., object], arguments: dict[str, float]) -> None:
     with suppress(Exception):
-        func(**arguments)
+        if is_a(driver, "psycopg.Connection") and _psycopg_cancels_safely():
+            driver.cancel_safe(timeout=GRACE)
+        elif hasattr(driver, "interrupt"):
+            driver.interrupt()
+
+
+def _psycopg_cancels_safely() -> bool:
+    # With a libpq before 17, a cancellation waits for the server, and may keep every thread from running meanwhile.
+    capabilities = getattr(sys.modules["psycopg"], "capabilities", None)
+    return capabilities is not None and bool(capabilities.has_cancel_safe())
 
 
 def _shut(wire: socket.socket | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import HealthCheckError
 from vitalsign.health._check import Check, Result, Status
-from vitalsign.health.checks._breaking import GRACE, breaking_off, breaking_off_on_loop
+from vitalsign.health.checks._breaking import GRACE, breaking_off, breaking_off_on_loop, uncancelled
 from vitalsign.health.checks._clients import is_a, load, require_url, unknown
 
 if TYPE_CHECKING:
@@ -120,12 +120,9 @@ async def _ask_async_psycopg_pool(pool: Any, query: str, seconds: float) -> Resu
             return _no_connection(seconds)
         raise
     try:
-        with breaking_off_on_loop(connection, seconds):
-            row = await (await connection.execute(query)).fetchone()
-            await connection.rollback()
+        return await breaking_off_on_loop(connection, _fetch(connection, query), seconds)
     finally:
         await pool.putconn(connection)
-    return answered(row and row[0])
 
 
 def _ask_psycopg(connection: Any, query: str, _: float) -> Result:
@@ -138,7 +135,14 @@ def _ask_psycopg(connection: Any, query: str, _: float) -> Result:
 async def _ask_async_psycopg(connection: Any, query: str, _: float) -> Result:
     if _is_in_use(connection):
         return _in_use()
+    # The connection is not ours to cut, and a cancellation by psycopg may be worse than to wait.
+    return await uncancelled(_fetch(connection, query), lambda: None)
+
+
+async def _fetch(connection: Any, query: str) -> Result:
     row = await (await connection.execute(query)).fetchone()
+    if not connection.autocommit:
+        await connection.rollback()
     return answered(row and row[0])
 
 

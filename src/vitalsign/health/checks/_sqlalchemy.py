@@ -76,7 +76,10 @@ def _ask(engine: Any, look: Callable[[Any], Result], seconds: float) -> Result:
 async def _ask_async(engine: Any, look: Callable[[Any], Result], seconds: float) -> Result:
     async with engine.connect() as connection:
         raw = await connection.get_raw_connection()
-        with breaking_off_on_loop(raw.driver_connection, seconds):
-            result: Result = await connection.run_sync(look)
-            await connection.rollback()
+        return await breaking_off_on_loop(raw.driver_connection, _look_async(connection, look), seconds)
+
+
+async def _look_async(connection: Any, look: Callable[[Any], Result]) -> Result:
+    result: Result = await connection.run_sync(look)
+    await connection.rollback()
     return result

@@ -191,7 +191,7 @@ def test_silent_server_fails_in_time_and_keeps_no_connection(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "psycopg.Connection"])
+@pytest.mark.parametrize("kind", [*POOLS, "asyncpg.Connection", "url"])
 def test_slow_query_is_cancelled(make_checker: Callable[..., HealthChecker], postgres: Postgres, kind: str) -> None:
     """A query that takes too long fails at the timeout, and the server does not go on with it."""
     health = make_checker(timeout=0.3)
