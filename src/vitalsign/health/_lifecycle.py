@@ -32,9 +32,9 @@ class Lifecycle:
     """
 
     def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
-        self.has_started = False
-        self.is_cut_short = False
-        self.born = _clock.wall()
+        self.has_started: bool = False
+        self.is_cut_short: bool = False
+        self.born: float = _clock.wall()
         self.clock = clock
         self._born = clock()
         self._draining_since: float | None = None

@@ -58,8 +58,8 @@ class Audience:
 
     def __init__(self, token: Token | None, allow: Networks, trusted_proxies: Networks) -> None:
         networks = [allow] if isinstance(allow, str | IPv4Network | IPv6Network) else list(allow)
-        self.has_token = token is not None
-        self.is_empty = token is None and not networks
+        self.has_token: bool = token is not None
+        self.is_empty: bool = token is None and not networks
         self._access = Access(token=token, allow=networks or None, trusted_proxies=trusted_proxies)
 
     def includes(self, request: Request) -> bool:

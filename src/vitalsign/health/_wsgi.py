@@ -40,9 +40,8 @@ class HealthWSGIApp:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        path = environ.get("PATH_INFO", "")
         # Some frameworks mount an application at the very path that it is to answer, and leave it none.
-        endpoint = self._endpoints.at(environ.get("SCRIPT_NAME", "") + path) or self._endpoints.at(path)
+        endpoint = self._endpoints.at(_whole_path(environ)) or self._endpoints.at(environ.get("PATH_INFO", ""))
         if endpoint is None and self._app is not None:
             return self._app(environ, start_response)
         reply = NOT_FOUND if endpoint is None else _answer(endpoint, _request(environ))
@@ -61,11 +60,16 @@ def _answer(endpoint: Endpoint, request: Request) -> Reply:
 def _request(environ: WSGIEnvironment) -> Request:
     return Request(
         method=environ["REQUEST_METHOD"],
-        path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+        path=_whole_path(environ),
         query=_raw(environ.get("QUERY_STRING", "")),
         headers=[(name, _raw(environ[key])) for key, name in _HEADERS.items() if key in environ],
         peer=environ.get("REMOTE_ADDR"),
     )
+
+
+def _whole_path(environ: WSGIEnvironment) -> str:
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return _raw(path).decode(errors="replace")  # WSGI has the bytes of UTF-8 as letters of Latin-1
 
 
 def _raw(text: str) -> bytes:

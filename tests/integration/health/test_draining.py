@@ -185,6 +185,14 @@ def test_gunicorn(serve: Serve, options: list[str], preload: bool) -> None:
         assert_nothing_is_lost(server, sigterm(server))
 
 
+def test_gunicorn_asgi(serve: Serve) -> None:
+    """Gunicorn's own ASGI worker, whose event loop takes the signal, drains when a preStop hook asks it to."""
+    needs("gunicorn.workers.gasgi")
+    with serve("gunicorn", "--bind=127.0.0.1:{port}", "--no-control-socket", ASGI, "--worker-class=asgi") as server:
+        assert_nothing_is_lost(server, hook_and_sigterm(server))
+        assert "shop cannot drain on SIGTERM" in server.log.read_text()
+
+
 def test_hypercorn(serve: Serve) -> None:
     """hypercorn, which takes SIGTERM through its event loop, drains when a preStop hook asks it to."""
     with serve("hypercorn", ASGI, "--bind=127.0.0.1:{port}", "--graceful-timeout=30") as server:

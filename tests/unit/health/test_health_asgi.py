@@ -154,6 +154,13 @@ def test_single_check_has_a_path(shop: HealthChecker, serve: Callable[..., Any],
     assert ask(app, "/health/checks/queue", "POST", **headers).status_code == 405
 
 
+def test_check_may_be_named_in_any_language(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """A name outside of ASCII is found."""
+    shop.add(Check("größe", lambda: True))
+    app = serve(shop, token=SECRET)
+    assert ask(app, "/health/checks/größe", authorization=f"Bearer {SECRET}").json()["check"] == "größe"
+
+
 def test_strangers_cannot_tell_which_checks_exist(shop: HealthChecker, serve: Callable[..., Any]) -> None:
     """Without the right to see details, a check that exists and one that does not are answered alike, and none runs."""
     app = serve(shop, token=SECRET)

@@ -181,6 +181,13 @@ def test_single_check_and_info(shop: HealthChecker, serve: Callable[..., Any]) -
         assert ask(app, path).status == 404
 
 
+def test_check_may_be_named_in_any_language(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """A name outside of ASCII comes as WSGI has it: the bytes of UTF-8, each as a letter."""
+    shop.add(Check("größe", lambda: True))
+    path = "/health/checks/größe".encode().decode("latin-1")
+    assert json.loads(ask(serve(shop, token=SECRET), path, **BEARER).text)["check"] == "größe"
+
+
 def test_drain_endpoint(shop: HealthChecker, serve: Callable[..., Any]) -> None:
     """A POST with the token drains, and is answered when its time is over; without, nothing happens."""
     app = serve(shop, drain="/health/drain", token=SECRET)
