@@ -103,14 +103,14 @@ class Slot:
         rules: Rules = Rules(),  # noqa: B008  # frozen
     ) -> None:
         self.check: Check = check
-        self.is_coroutine = check.is_coroutine
+        self.is_coroutine: bool = check.is_coroutine
         self.timeout: float = timeout
         self.ttl: float = ttl
         self.failure_ttl: float = failure_ttl
         self.renewal: tuple[float, float] = renewal
-        self.stability = Stability(rules)
+        self.stability: Stability = Stability(rules)
         self.dependencies: tuple[Slot, ...] = ()
-        self.has_dependents = False
+        self.has_dependents: bool = False
         self.last: Outcome | None = None
         self.skip: Skip | None = None
         self.flight: Flight | None = None
@@ -200,10 +200,10 @@ class Flight:
     __slots__ = ("carrier", "due", "is_lost", "is_settled", "rounds", "slot", "started")
 
     def __init__(self, slot: Slot, started: float) -> None:
-        self.slot = slot
-        self.started = started
-        self.due = started + slot.timeout
-        self.is_settled = False
+        self.slot: Slot = slot
+        self.started: float = started
+        self.due: float = started + slot.timeout
+        self.is_settled: bool = False
         self.is_lost: Callable[[], bool] = lambda: False
         self.carrier: object = None
         self.rounds: set[Round] = set()
