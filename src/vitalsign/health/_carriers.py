@@ -114,9 +114,7 @@ def _required_loop() -> Loop:
 
 
 def _running_loop() -> Loop | None:
-    # Trio first: as a guest, it runs inside of an asyncio loop. Who has not imported it does not run it.
-    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
-    if lowlevel is not None and lowlevel.in_trio_task():
+    if _is_in_trio():  # first of all, for as a guest it runs inside of an asyncio loop
         from vitalsign.health._trio import TrioRun
 
         return TrioRun()
@@ -124,6 +122,17 @@ def _running_loop() -> Loop | None:
         return AsyncioLoop(asyncio.get_running_loop())
     except RuntimeError:
         return None
+
+
+def _is_in_trio() -> bool:
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)  # who has not imported it does not run it
+    if lowlevel is None:
+        return False
+    try:
+        lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _advance(runner: Runner, round_: Round, loop: Loop | None) -> float | None:
