@@ -102,19 +102,21 @@ class Slot:
         renewal: tuple[float, float] = (10.0, 10.0),
         rules: Rules = Rules(),  # noqa: B008  # frozen
     ) -> None:
-        self.check = check
+        self.check: Check = check
         self.is_coroutine = check.is_coroutine
-        self.timeout = timeout
-        self.ttl = ttl
-        self.failure_ttl = failure_ttl
-        self.renewal = renewal
+        self.timeout: float = timeout
+        self.ttl: float = ttl
+        self.failure_ttl: float = failure_ttl
+        self.renewal: tuple[float, float] = renewal
         self.stability = Stability(rules)
         self.dependencies: tuple[Slot, ...] = ()
         self.has_dependents = False
         self.last: Outcome | None = None
         self.skip: Skip | None = None
         self.flight: Flight | None = None
-        self.expires_at = self.renews_at = self.stale_at = -inf
+        self.expires_at: float = -inf
+        self.renews_at: float = -inf
+        self.stale_at: float = -inf
 
     @property
     def state(self) -> Status:
@@ -243,11 +245,11 @@ class Round:
         good_until: Callable[[Slot], float] = EXPIRES,
         is_lasting: bool = False,
     ) -> None:
-        self.slots = slots
-        self.started = started
-        self.deadline = deadline
-        self.good_until = good_until
-        self.is_lasting = is_lasting
+        self.slots: Sequence[Slot] = slots
+        self.started: float = started
+        self.deadline: float = deadline
+        self.good_until: Callable[[Slot], float] = good_until
+        self.is_lasting: bool = is_lasting
         self.ring: Callable[[], object] = lambda: None
         self.waits_for: set[Flight] = set()
 
