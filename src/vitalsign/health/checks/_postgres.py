@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -162,8 +161,11 @@ async def _ask_once(asyncpg: Any, url: str, query: str, seconds: float) -> Resul
 async def _close(connection: Any, due: float) -> None:
     # The answer is there, and must not come late because the connection does not close.
     left = due - asyncio.get_running_loop().time()
-    with suppress(Exception):
-        await connection.close(timeout=min(GRACE, left / 2) if left > 0 else GRACE)
+    try:
+        async with asyncio.timeout(min(GRACE, left / 2) if left > 0 else GRACE):
+            await connection.close()
+    except Exception:  # noqa: BLE001  # it is of no use any more, whatever it is that keeps it
+        connection.terminate()
 
 
 _ASKS: dict[str, Callable[..., object]] = {

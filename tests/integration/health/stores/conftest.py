@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -182,19 +183,21 @@ def redis_server(start_redis: Callable[..., Redis]) -> Redis:
 
 
 @dataclass(frozen=True)
-class RabbitMQ(Store):
-    """A RabbitMQ with its guest."""
+class RabbitMQ:
+    """A RabbitMQ with its guest, which several tests may use at once."""
+
+    port: int
 
     def url(self, *, port: int | None = None, password: str = "guest") -> str:
         """Return its address, or that of a proxy to it."""
         return f"amqp://guest:{password}@127.0.0.1:{port or self.port}/"
 
 
-@pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    """Run a RabbitMQ of one node, with a port mapper of its own."""
+@contextlib.contextmanager
+def running_rabbitmq(folder: Path) -> Iterator[RabbitMQ]:
+    """Keep a RabbitMQ of one node, with a port mapper of its own, for the length of the block."""
     program("rabbitmq-server")
-    folder = tmp_path_factory.mktemp("rabbitmq")
+    folder.mkdir()
     port, mapper = free_port(), free_port()
     environment = {
         "HOME": str(folder),
@@ -210,6 +213,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
         "RABBITMQ_NODENAME": f"vitalsign-{port}@localhost",
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",  # spares the cores
         "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server, rather than start it
     }
     (folder / "plugins").write_text("[].")
@@ -218,4 +222,55 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
         started([program("epmd"), "-port", str(mapper), "-address", "127.0.0.1"], mapper, folder / "epmd.log"),
         started([script], port, folder / "rabbitmq.log", env=os.environ | environment, cwd=folder) as store,
     ):
-        yield RabbitMQ(store.port, store.process)
+        yield RabbitMQ(store.port)
+
+
+class Shared:
+    """
+    One RabbitMQ for all test processes of a run, for it takes seconds to start.
+
+    Whichever process needs it first starts it, and ends it with itself, once no other is in the middle of a test.
+    """
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._port = folder / "rabbitmq.port"
+
+    @contextlib.contextmanager
+    def locked(self, name: str, operation: int) -> Iterator[None]:
+        """Hold a lock that a process which is killed leaves to the others."""
+        with (self._folder / f"rabbitmq.{name}").open("w") as file:
+            fcntl.flock(file, operation)
+            yield
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[int]:
+        """Keep the server running for the block, and give its port."""
+        with contextlib.ExitStack() as use:
+            with self.locked("start", fcntl.LOCK_EX):
+                if not self._port.exists():
+                    server = self._stack.enter_context(running_rabbitmq(self._folder / f"rabbitmq-{free_port()}"))
+                    self._port.write_text(str(server.port))
+                    self._stack.callback(self._retire)
+                use.enter_context(self.locked("use", fcntl.LOCK_SH))
+            yield int(self._port.read_text())
+
+    def _retire(self) -> None:
+        with self.locked("start", fcntl.LOCK_EX), self.locked("use", fcntl.LOCK_EX):
+            self._port.unlink()
+
+
+@pytest.fixture(scope="session")
+def shared_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Give what starts RabbitMQ when it is first used."""
+    folder = tmp_path_factory.getbasetemp()
+    with contextlib.ExitStack() as stack:
+        yield Shared(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder, stack)
+
+
+@pytest.fixture
+def rabbitmq(shared_rabbitmq: Shared) -> Iterator[RabbitMQ]:
+    """Give a RabbitMQ that runs as long as the test."""
+    with shared_rabbitmq.used() as port:
+        yield RabbitMQ(port)
