@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
-from _thread import allocate_lock
 from contextlib import contextmanager, suppress
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING
@@ -111,7 +111,7 @@ class Drain:
                 "health.drain(...).wait() was called on a thread that runs an event loop: the loop would stand still, "
                 "and no request be served. Write 'await health.drain(...)'."
             )
-        bell = allocate_lock()
+        bell = _thread.allocate_lock()
         bell.acquire()
 
         def ring() -> None:

@@ -7,11 +7,11 @@ the time is over, so that the server's handler runs where it expects to: in the 
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
 import threading
-from _thread import start_new_thread
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.metrics.internal import internal_error
@@ -109,9 +109,10 @@ class _Handler:
             self._pass_on(number, frame)
 
     def _wait_on_thread(self, number: int, drain: Drain) -> bool:
-        # Not a Thread: to start one takes locks, which the interrupted main thread may hold.
+        # Not a Thread: to start one takes locks, which the interrupted main thread may hold. Looked up late, as is the
+        # lock that it waits for: gevent may have replaced both since the import, and they have to be of one kind.
         try:
-            start_new_thread(self._wait, (number, drain, signal.getsignal(number)))
+            _thread.start_new_thread(self._wait, (number, drain, signal.getsignal(number)))
         except RuntimeError:  # no more threads to be had, or the interpreter ends
             return False
         return True

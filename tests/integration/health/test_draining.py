@@ -176,10 +176,12 @@ def test_gunicorn_with_uvicorn_workers(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
-@pytest.mark.parametrize("options", [["sync"], ["gthread", "--threads=4"]], ids=["sync", "gthread"])
+@pytest.mark.parametrize("options", [["sync"], ["gthread", "--threads=4"], ["gevent"]], ids=lambda given: given[0])
 def test_gunicorn(serve: Serve, options: list[str], preload: bool) -> None:
-    """So do gunicorn's sync and threaded workers, installed by its hook, with and without preload."""
+    """So do gunicorn's sync, threaded and gevent workers, installed by its hook, with and without preload."""
     kind, *more = options
+    if kind == "gevent":
+        needs("gevent")
     more += ["--preload"] if preload else []
     with serve(*GUNICORN, *GUNICORN_HOOK, WSGI, f"--worker-class={kind}", *more) as server:
         assert_nothing_is_lost(server, sigterm(server))

@@ -397,11 +397,11 @@ def test_no_more_threads_hands_the_signal_on_at_once() -> None:
     run_script(
         START
         + """
-from vitalsign.health import _signals
+import _thread
 def none(*_):
     raise RuntimeError("can't start new thread")
-_signals.start_new_thread = none
 health.install_signal_handlers(drain=3600)
+_thread.start_new_thread = none
 os.kill(os.getpid(), signal.SIGTERM)
 assert heard == [signal.SIGTERM]
 """
