@@ -287,7 +287,7 @@ def test_removed_children_leave_no_cells_behind(registry: CollectorRegistry) -> 
     in_threads(4, churn)
     histogram.clear()
     gc.collect()
-    alive = [each for each in gc.get_objects() if isinstance(each, Histogram) and each._family is histogram._family]
+    alive = [each for each in gc.get_objects() if type(each) is type(histogram) and each._family is histogram._family]
     assert alive == [histogram]
 
 

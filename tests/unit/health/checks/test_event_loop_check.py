@@ -150,6 +150,7 @@ def test_loop_that_is_often_stuck_is_logged_once_a_minute(caplog: pytest.LogCapt
             gate = threading.Event()
             loop.call_soon_threadsafe(gate.wait, 30.0)
             wait_for(check, "warn")
+            wait_until(lambda: "has not moved" in caplog.text, "the log")
             gate.set()
             wait_for(check, "pass")
     assert caplog.text.count("has not moved") == 1
