@@ -33,10 +33,12 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 OLDEST_PYTHON = (3, 11)
 NOX = "nox>=2025.10.16"
 SERVERS = {
+    "pg_ctlcluster": "postgresql",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "prometheus-pushgateway": "prometheus-pushgateway",
+    "rabbitmq-server": "rabbitmq-server",
     "redis-server": "redis-server",
     "victoria-metrics": "victoria-metrics",
     "wrk": "wrk",

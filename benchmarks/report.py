@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.rows import OURS, SECONDS
+from benchmarks.rows import OURS, SECONDS, SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -128,7 +128,7 @@ def _times(ratio: float | None) -> str:
 def _shown(figures: Figures, unit: str) -> str:
     """Write the median and the spread in the unit that fits the median."""
     factor, name = _scale(figures.median, unit)
-    digits = _digits(figures.median / factor) if unit == SECONDS else 0
+    digits = _digits(figures.median / factor) if unit in (SECONDS, SHARE) else 0
     values = (figures.median, min(figures.samples), max(figures.samples))
     middle, least, most = (f"{value / factor:,.{digits}f}" for value in values)
     return f"{middle} {name} ({least} to {most})"
@@ -140,7 +140,7 @@ def _digits(value: float) -> int:
 
 def _scale(value: float, unit: str) -> tuple[float, str]:
     if unit != SECONDS:
-        return 1.0, unit
+        return (0.01 if unit == SHARE else 1.0), unit
     return next((scale for scale in _SCALES if abs(value) >= scale[0]), _SCALES[-1])
 
 

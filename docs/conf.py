@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     ),
     (
         "py:class",
-        r"ASGIApp|AbstractAsyncContextManager|CollectorRegistry|Metric|Path|Route|StartResponse|WSGIApplication|WSGIEnvironment|datetime",
+        r"ASGIApp|AbstractAsyncContextManager|CapacityLimiter|CollectorRegistry|Metric|Path|Route|StartResponse|ThreadPoolExecutor|WSGIApplication|WSGIEnvironment|datetime",
     ),
     # Names that signatures give to a shape: what may be passed is said in words, beside the argument.
     (
@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
     # What only we make.
     ("py:class", r"(.+\.)?(Certificates|Endpoint)"),
     # What methods return to be used at once, as the line that returns it says.
-    ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|InProgress)"),
+    ("py:class", r"(.+\.)?(ExceptionCounter|HealthApp|HealthWSGIApp|InProgress|Lifecycle)"),
 ]
 
 # -- pages

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEVELS = {
-    0: ["exceptions", "typing", "_clock", "_redact", "_trace"],
+    0: ["exceptions", "typing", "_clock", "_rate_limit", "_redact", "_trace"],
     1: ["metrics", "slo", "_access"],
     2: ["collectors", "health", "resilience", "logs"],
     3: ["asgi", "wsgi", "_http_*", "exporter", "push", "webhook", "integrations", "testing"],
@@ -69,6 +69,10 @@ LEAVES = {
     "vitalsign.collectors._httpx": "httpx",
     "vitalsign.health._routes": "starlette",
     "vitalsign.health._trio": "trio",
+    "vitalsign.health.checks._alembic": "alembic",
+    "vitalsign.health.checks._redis_client": "redis",
+    "vitalsign.health.checks._sqlalchemy": "sqlalchemy",
+    "vitalsign.health.checks._thread_pool": "anyio",
     "vitalsign.logs.formatter": "pythonjsonlogger",
 }
 """Leaf modules of level 2 with the one library that each is for, loaded only when asked for."""

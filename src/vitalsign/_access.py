@@ -39,12 +39,16 @@ class Access:
         trusted_proxies: Networks of proxies that are believed when they say, in X-Forwarded-For, for whom they ask.
 
     Raises:
-        EndpointOptionError: The token is empty, a network is none, or nobody is allowed.
+        EndpointOptionError: The token is empty or no text, a network is none, or nobody is allowed.
     """
 
     def __init__(
         self, *, token: Token | None = None, allow: Networks | None = None, trusted_proxies: Networks = ()
     ) -> None:
+        if token is not None and not callable(token) and not isinstance(token, str | bytes):
+            raise EndpointOptionError(
+                f"token is of type {type(token).__name__}, but has to be a text, bytes, or a function that returns one."
+            )
         if token is not None and not callable(token) and not _secret(token):
             raise EndpointOptionError(
                 "token is empty, so that anybody could send it; is the variable set that it comes from? "
@@ -93,6 +97,13 @@ class Access:
             return False
         try:
             return self._client(headers, peer) in self._allowed
+        except ValueError:
+            return False
+
+    def trusts(self, peer: str | None) -> bool:
+        """Tell whether a connection comes from a trusted proxy."""
+        try:
+            return (_address(peer) if peer else None) in self._proxies
         except ValueError:
             return False
 

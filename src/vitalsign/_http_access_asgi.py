@@ -50,6 +50,9 @@ class AccessLogMiddleware:
             logger: Name of the logger that lines are written to: at level INFO, for statuses from 500 on ERROR.
             paths: Write the path as well as the route; paths can hold what nobody should read.
             trust_request_id: Take the id that a request brings; turn it off where clients are strangers.
+
+        Raises:
+            EndpointOptionError: `exclude` has what fits no path.
         """
         self.app = app
         self._log = AccessLog(logger, paths=paths, trust_request_id=trust_request_id)
@@ -145,6 +148,8 @@ class _Exchange:
         is_gone = self._is_gone or not isinstance(error, (Exception, KeyboardInterrupt, SystemExit, type(None)))
         status = self._status or NOTHING_SENT
         sent = 0 if self._scope["method"] == "HEAD" else self._sent  # servers drop the body of an answer to HEAD
+        if not self._status:
+            sent = None  # what is answered then is answered further out
         elapsed = monotonic() - self._began
         self._owner.write(self._scope, status, CLIENT_GONE if is_gone else status, elapsed, sent, error)
 

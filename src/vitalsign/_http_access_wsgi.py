@@ -56,6 +56,9 @@ class AccessLogMiddleware:
             logger: Name of the logger that lines are written to: at level INFO, for statuses from 500 on ERROR.
             paths: Write the path as well as the route; paths can hold what nobody should read.
             trust_request_id: Take the id that a request brings; turn it off where clients are strangers.
+
+        Raises:
+            EndpointOptionError: `exclude` has what fits no path.
         """
         self.app = app
         self._log = AccessLog(logger, paths=paths, trust_request_id=trust_request_id)
@@ -134,7 +137,7 @@ class _Exchange:
         is_whole = is_whole or is_head or self._status in _WITHOUT_BODY or self.sent == self._length
         left = isinstance(error, GeneratorExit) or not (is_whole or error)
         sent = 0 if is_head else self.sent  # servers drop the body of an answer to HEAD
-        self._write(CLIENT_GONE if left else self._status or NOTHING_SENT, sent, error)
+        self._write(CLIENT_GONE if left else self._status or NOTHING_SENT, sent if self._status else None, error)
 
     def finish_unread(self) -> None:
         """Write the line of a file that the server sends by itself."""

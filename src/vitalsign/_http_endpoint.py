@@ -80,7 +80,9 @@ class Endpoint:
         trusted_proxies: Networks = (),
         deadline: float | None = None,
     ) -> None:
-        if deadline is not None and not 0 < deadline < threading.TIMEOUT_MAX:
+        if not hasattr(registry, "collect"):
+            raise EndpointOptionError(f"registry is {registry!r}, which has nothing to show. Give a CollectorRegistry.")
+        if deadline is not None and not (isinstance(deadline, int | float) and 0 < deadline < threading.TIMEOUT_MAX):
             raise EndpointOptionError(
                 f"deadline is {deadline!r}, but has to be a number of seconds above 0, or None to go by the scraper's."
             )

@@ -111,9 +111,13 @@ class Exchange:
             self._gauge.dec()
             status = self._status or NOTHING_SENT
             self._outcome = outcome = CLIENT_GONE if self._is_gone else status
-            add, add_duration, add_first_byte, add_received, add_sent = self._recorder.find(
-                self._scope, self._method, status, outcome, self._describe
+            add, add_duration, add_first_byte, add_received, add_sent, add_usual = self._recorder.find(
+                self._scope, self._method, status, outcome, self
             )
+            if add_usual is not None and self._status and not self._is_unsized:
+                # Servers drop the body of an answer to HEAD.
+                add_usual(elapsed, self._received, 0.0 if self._method == "HEAD" else self._sent)
+                return
             if add is not None:
                 add()
             add_duration(elapsed)
@@ -121,14 +125,14 @@ class Exchange:
                 add_received(self._received)
             if self._status:
                 if add_sent is not None and not self._is_unsized:
-                    # Servers drop the body of an answer to HEAD.
                     add_sent(0.0 if self._method == "HEAD" else self._sent)
                 if add_first_byte is not None and (self._first_byte or self._is_ending):
                     add_first_byte((self._first_byte or now) - self._began)
         except Exception as error:  # noqa: BLE001
             internal_error(WHERE, error)
 
-    def _describe(self) -> RequestInfo:
+    def describe(self) -> RequestInfo:
+        """Tell label functions of the request."""
         return _Info(
             self._scope,
             method=self._method,

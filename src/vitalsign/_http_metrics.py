@@ -9,6 +9,7 @@ from vitalsign._http_websockets import WebSocketMetrics
 from vitalsign.metrics import Counter, Gauge, Histogram
 from vitalsign.metrics.caching import ChildCache
 from vitalsign.metrics.instruments import OWN_MAX_SERIES
+from vitalsign.metrics.together import counted_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,13 +36,19 @@ _SIZE_BUCKETS = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 167772
 
 
 class Recording(NamedTuple):
-    """What writes the figures of one kind of request: bound methods, looked up once."""
+    """
+    What writes the figures of one kind of request, looked up once.
+
+    `add_usual` does all of it at once, of a request that has a duration and the sizes of both bodies and nothing else;
+    None where there is something else to be measured, or less.
+    """
 
     add_request: Callable[[], None] | None
     add_duration: Callable[[float], None]
     add_first_byte: Callable[[float], None] | None
     add_request_size: Callable[[float], None] | None
     add_response_size: Callable[[float], None] | None
+    add_usual: Callable[[float, float, float], None] | None = None
 
 
 class _InProgress(ChildCache):
@@ -138,12 +145,19 @@ class HttpMetrics:
     def recording(self, method: str, endpoint: str, status: int, extra: tuple[str, ...]) -> Recording:
         """Return what writes the figures of requests with these labels."""
         method = self._bounded(method)
+        requests = self._requests.labels(method, endpoint, self._status_text(status), *extra)
+        durations = self._durations.labels(method, endpoint, *extra)
+        first_bytes, received, sent = (
+            metric and metric.labels(method, endpoint)
+            for metric in (self._first_bytes, self._request_sizes, self._response_sizes)
+        )
         return Recording(
-            self._requests.labels(method, endpoint, self._status_text(status), *extra).inc,
-            self._durations.labels(method, endpoint, *extra).observe,
-            self._first_bytes.labels(method, endpoint).observe if self._first_bytes else None,
-            self._request_sizes.labels(method, endpoint).observe if self._request_sizes else None,
-            self._response_sizes.labels(method, endpoint).observe if self._response_sizes else None,
+            requests.inc,
+            durations.observe,
+            first_bytes.observe if first_bytes else None,
+            received.observe if received else None,
+            sent.observe if sent else None,
+            counted_with(requests, durations, received, sent) if received and sent and not first_bytes else None,
         )
 
     def count_exception(self, method: str, endpoint: str, error: BaseException) -> None:

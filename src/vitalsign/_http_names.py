@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from vitalsign._http_labels import ExtraLabels
@@ -86,6 +87,12 @@ def http_metrics(names: Names, **options: Any) -> HttpMetrics:
     kinds: dict[str, type[HttpMetrics]] = {"prometheus": HttpMetrics, "opentelemetry": OpenTelemetryMetrics}
     if names not in kinds:
         raise MetricError(f"names={names!r} of the HTTP middleware is unknown: use one of {sorted(kinds)}.")
+    labels = options["labels"]
+    if not isinstance(labels, Mapping) or not all(callable(function) for function in labels.values()):
+        raise MetricError(
+            f"labels={labels!r} of the HTTP middleware is not understood. Give a dict: for each name a function that "
+            "takes a RequestInfo, such as {'plan': lambda info: info.header('x-plan')}."
+        )
     try:
         return kinds[names](**options)
     except DuplicateMetricError as error:

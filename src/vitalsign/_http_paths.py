@@ -6,6 +6,8 @@ import re
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any
 
+from vitalsign.exceptions import EndpointOptionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -18,8 +20,14 @@ def path_filter(patterns: str | Iterable[str]) -> Callable[[Mapping[str, Any]], 
 
     Args:
         patterns: Paths without the prefix that a proxy adds, exact or with `*`, `?` and `[…]` as in a shell.
+
+    Raises:
+        EndpointOptionError: One of them fits no path.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in patterns:
+        if not isinstance(pattern, str) or (pattern and pattern[0] not in "/*?["):
+            raise EndpointOptionError(f"exclude has {pattern!r}, which fits no path: these begin with '/'.")
     if not patterns:
         return None
     wild = [pattern for pattern in patterns if any(sign in pattern for sign in "*?[")]

@@ -10,7 +10,7 @@ from vitalsign.metrics.caching import ChildCache
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from vitalsign._http_labels import RequestInfo
     from vitalsign._http_metrics import HttpMetrics, Recording
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "Resolver"]
 
 _MAX_RECORDINGS = 10_000
+
+
+class Described(Protocol):
+    """A request and its response."""
+
+    def describe(self) -> RequestInfo:
+        """Tell label functions of the request."""
 
 
 class Resolver(Protocol):
@@ -43,9 +50,7 @@ class Recorder:
         self._templates = templates
         self._known = ChildCache(metrics.families())
 
-    def find(
-        self, scope: Scope, method: str, status: int, outcome: int, describe: Callable[[], RequestInfo]
-    ) -> Recording:
+    def find(self, scope: Scope, method: str, status: int, outcome: int, exchange: Described) -> Recording:
         """
         Return what writes the figures of a request: by one look-up for all but the first of its kind.
 
@@ -54,7 +59,7 @@ class Recorder:
             method: As the client sent it.
             status: Of the response.
             outcome: Status to count: another one if the client did not get the response.
-            describe: Tells label functions of the request.
+            exchange: The request and its response, for label functions.
         """
         # What the framework chose is told by identity: routes cannot be hashed.
         chosen = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
@@ -68,7 +73,7 @@ class Recorder:
                 key = (stated, method, outcome)
         extra: tuple[str, ...] = ()
         if self.extra is not None:
-            extra = self.extra.values(describe())
+            extra = self.extra.values(exchange.describe())
             key += extra
         try:
             return self._known[key][0]  # type: ignore[no-any-return]

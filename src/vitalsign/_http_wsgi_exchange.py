@@ -150,8 +150,8 @@ class WsgiExchange:
         self._environ.pop(REQUEST, None)
 
     def _record(self, now: float, status: int, outcome: int) -> None:
-        add, add_duration, add_first_byte, add_received, add_sent = self._recorder.find(
-            self._environ, self._method, status, outcome, self._describe
+        add, add_duration, add_first_byte, add_received, add_sent, _ = self._recorder.find(
+            self._environ, self._method, status, outcome, self
         )
         if add is not None:
             add()
@@ -202,7 +202,8 @@ class WsgiExchange:
         except (AttributeError, TypeError):  # written in C, or with slots
             self.complete()
 
-    def _describe(self) -> RequestInfo:
+    def describe(self) -> RequestInfo:
+        """Tell label functions of the request."""
         protocol = self._environ.get("SERVER_PROTOCOL", "")
         return _Info(
             self._environ,

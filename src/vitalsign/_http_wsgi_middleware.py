@@ -13,6 +13,7 @@ from vitalsign._http_recorder import Recorder
 from vitalsign._http_routes import UNMATCHED
 from vitalsign._http_wsgi_exchange import WHERE, WsgiExchange
 from vitalsign._trace import REQUEST_HEADERS, expect_requests
+from vitalsign.exceptions import EndpointOptionError
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
@@ -79,8 +80,12 @@ class MetricsMiddleware:
         Raises:
             DuplicateMetricError: One of the names is taken by another library, or with other labels or buckets.
             MetricError: An option is not valid.
+            EndpointOptionError: `exclude` has what fits no path, or `route` is no function.
         """
         self.app = app
+        if route is not None and not callable(route):
+            raise EndpointOptionError(f"route is {route!r}, but has to be a function of the environ.")
+        self._excludes = path_filter(exclude)
         metrics = http_metrics(
             names,
             registry=registry,
@@ -92,7 +97,6 @@ class MetricsMiddleware:
             first_byte=first_byte,
             exemplars=exemplars,
         )
-        self._excludes = path_filter(exclude)
         self._mark = f"vitalsign.http.{id(metrics.first)}"  # in the environ of what these metrics measure
         self._recorder = Recorder(metrics, _Templates(app, route))
         expect_requests()

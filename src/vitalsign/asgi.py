@@ -28,7 +28,7 @@ from vitalsign._http_recorder import Recorder
 from vitalsign._http_routes import Templates
 from vitalsign._http_websockets import WebSocketRecorder
 from vitalsign._trace import REQUEST_HEADERS, expect_requests
-from vitalsign.exceptions import DuplicateMetricError
+from vitalsign.exceptions import VitalsignError
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ class MetricsMiddleware:
         """
         Wrap *app* and declare the metrics; middleware with the same options shares them.
 
-        Where names are taken, the error comes at the start: at once; or where a framework makes its middleware while
-        the server is running already, by letting the start of the application's lifespan fail.
+        Where names are taken, or an option is not valid, the error comes at the start: at once; or where a framework
+        makes its middleware while the server is running already, by letting the start of the application's lifespan
+        fail.
 
         Args:
             app: Any ASGI application.
@@ -101,13 +102,14 @@ class MetricsMiddleware:
         Raises:
             DuplicateMetricError: One of the names is taken by another library, or with other labels or buckets.
             MetricError: An option is not valid.
+            EndpointOptionError: `exclude` has what fits no path.
         """
         self.app = app
-        self._excludes = path_filter(exclude)
         self._mark = ""  # in the scope of what these metrics measure
         self._websockets: WebSocketRecorder | None = None
-        self._refusal: DuplicateMetricError | None = None
+        self._refusal: VitalsignError | None = None
         try:
+            self._excludes = path_filter(exclude)
             metrics = http_metrics(
                 names,
                 registry=registry,
@@ -120,7 +122,7 @@ class MetricsMiddleware:
                 exemplars=exemplars,
                 websockets=websockets,
             )
-        except DuplicateMetricError as error:
+        except VitalsignError as error:
             if not _is_loop_running():
                 raise
             self._refusal = error
@@ -180,7 +182,7 @@ class MetricsMiddleware:
             await self.app(scope, receive, send)
 
 
-async def _refuse_to_start(error: DuplicateMetricError, receive: Receive, send: Send) -> None:
+async def _refuse_to_start(error: VitalsignError, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "lifespan.startup.failed", "message": str(error)})
     raise error

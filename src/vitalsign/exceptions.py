@@ -25,6 +25,7 @@ __all__ = [
     "PushError",
     "PushOptionError",
     "PushRefusedError",
+    "UnknownCheckError",
     "UnknownMetricError",
     "VitalsignError",
 ]
@@ -103,6 +104,21 @@ class HealthGroupError(HealthError, LookupError):
     def __init__(self, message: str, *, group: str, known: tuple[str, ...]) -> None:
         super().__init__(message)
         self.group = group
+        self.known = known
+
+
+class UnknownCheckError(HealthError, LookupError):
+    """
+    A health check was asked for that there is not.
+
+    Attributes:
+        name: What was asked for.
+        known: The checks that there are.
+    """
+
+    def __init__(self, message: str, *, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.name = name
         self.known = known
 
 
@@ -186,7 +202,7 @@ class CertificateError(VitalsignError, OSError):
 
 
 class EndpointOptionError(VitalsignError, ValueError):
-    """An endpoint was given an option that makes no sense, or that would leave it open to everybody."""
+    """An endpoint, or middleware, was given an option that makes no sense, or that would leave it open to everybody."""
 
 
 class AlertPayloadError(VitalsignError, ValueError):

@@ -11,6 +11,7 @@ exporter = start_exporter(port=9091)
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import threading
 from contextlib import suppress
@@ -22,6 +23,7 @@ from vitalsign._http_endpoint import Endpoint
 from vitalsign._http_listen import listen, own_url
 from vitalsign._http_server import Server
 from vitalsign._http_tls import certificates
+from vitalsign.exceptions import EndpointOptionError
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
@@ -79,12 +81,19 @@ def start_exporter(
     """
     endpoint = Endpoint(registry, token=token, allow=allow, deadline=deadline)
     tls = certificates(certfile, keyfile, client_cafile)
-    listener = listen(host, port)
+    listener = listen(host, _number(port))
     try:
         return Exporter(listener, tls, endpoint)
     except BaseException:
         listener.close()
         raise
+
+
+def _number(port: int) -> int:
+    try:
+        return operator.index(port)
+    except TypeError:
+        raise EndpointOptionError(f"port is {port!r}, but has to be a number; 0 is any free one.") from None
 
 
 class Exporter:

@@ -88,8 +88,9 @@ class AlertWebhook:
         """
         if not callable(on_alert):
             raise EndpointOptionError(f"on_alert is {on_alert!r}, which cannot be called. Give a function.")
-        if max_bytes < 1 or remember < 1 or not remember_for > 0:
-            raise EndpointOptionError("max_bytes, remember and remember_for must be above 0.")
+        for option, value in (("max_bytes", max_bytes), ("remember", remember), ("remember_for", remember_for)):
+            if not isinstance(value, int | float) or not value > 0:
+                raise EndpointOptionError(f"{option} is {value!r}, but has to be a number above 0.")
         self._is_async = inspect.iscoroutinefunction(on_alert) or inspect.iscoroutinefunction(
             getattr(on_alert, "__call__", None)  # noqa: B004  # an object's, which tells of what kind it is
         )

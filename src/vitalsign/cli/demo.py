@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
     from vitalsign.demo import Demo, Figures
 
-__all__ = ["NAME", "SUMMARY", "configure", "run"]
-
-NAME = "demo"
-SUMMARY = "serve an instrumented shop to look at"
+__all__ = ["configure", "run"]
 
 _HIGHEST_RATE = 500.0  # about what one core can both send and answer
 _LIVE_INTERVAL, _PLAIN_INTERVAL = 1.0, 10.0  # seconds

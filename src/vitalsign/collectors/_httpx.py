@@ -11,9 +11,6 @@ except ImportError as error:
         "The httpx transports need httpx, which is not installed. Run: pip install 'vitalsign[httpx]'"
     ) from error
 
-from vitalsign._trace import onward_headers
-from vitalsign.metrics.internal import internal_error
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
@@ -143,15 +140,6 @@ class _AsyncStream(httpx.AsyncByteStream):
 def _begin(api: ApiClientCollector, request: httpx.Request) -> ApiCall:
     call = api.call(api.http_operation(request.method, request.url.host, request.url.path))
     call.begin()
-    if api.forward_trace:
-        _forward_trace(request)
+    if "traceparent" not in request.headers:
+        request.headers.update(call.trace_headers())
     return call
-
-
-def _forward_trace(request: httpx.Request) -> None:
-    """Let *request* belong to the current trace, unless it is in one already."""
-    try:
-        if "traceparent" not in request.headers:
-            request.headers.update(onward_headers())
-    except Exception as error:  # noqa: BLE001  # OpenTelemetry's context can be any that the host has plugged in
-        internal_error("collectors.api_client", error)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vitalsign._clock import monotonic, wall
+from vitalsign._rate_limit import rate_limits
+from vitalsign._trace import onward_headers
 from vitalsign.collectors._events import Declaring, EventCollector, harmless
 from vitalsign.collectors._outcome import KINDS, kind_of_error, kind_of_status, response_of
-from vitalsign.collectors._rate_limit import rate_limits
+from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiCall", "ApiClientCollector"]
 
-_guarded = harmless("collectors.api_client")
+_WHERE = "collectors.api_client"
+_guarded = harmless(_WHERE)
 _DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MAX_HOSTS = 20
@@ -55,9 +58,9 @@ class ApiClientCollector(EventCollector[_Metrics]):
         client: Value of the label `client`: the API that is called.
         templates: Paths, with a `{name}` for each part that varies. A path that fits none is `__unmatched__`. Without
             templates the host takes the place of the path; past 20 hosts, `__other__`.
-        forward_trace: Whether the transports hand the current trace on to the API (W3C `traceparent` and
-            `tracestate`), in requests that bear none: OpenTelemetry's current span, or what the request that is being
-            answered brought.
+        forward_trace: Whether the API is told of the current trace (W3C `traceparent` and `tracestate`), by the
+            transports in requests that bear none, and by `ApiCall.trace_headers`: OpenTelemetry's current span, or
+            what the request that is being answered brought.
     """
 
     def __init__(self, client: str, *, templates: Iterable[str] = (), forward_trace: bool = True) -> None:
@@ -156,6 +159,20 @@ class ApiCall:
         self._status: int | None = None
         self._ended = False
         self._started = monotonic()
+
+    def trace_headers(self) -> dict[str, str]:
+        """
+        Return the headers by which what the API does belongs to the current trace; none outside of any.
+
+        For clients without a transport: `requests.get(url, headers=call.trace_headers())`.
+        """
+        if not self._api.forward_trace:
+            return {}
+        try:
+            return dict(onward_headers())
+        except Exception as error:  # noqa: BLE001  # OpenTelemetry's context can be any that the host has plugged in
+            internal_error(_WHERE, error)
+            return {}
 
     @_guarded
     def response(self, status: int, headers: Mapping[str, str] | None = None) -> None:

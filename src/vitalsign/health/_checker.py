@@ -7,27 +7,26 @@ from typing import TYPE_CHECKING
 from vitalsign.exceptions import HealthCheckError
 from vitalsign.health._carriers import attend, attend_blocking
 from vitalsign.health._changes import Changes
-from vitalsign.health._check import FULL, READINESS, STARTUP, Status, count, positive
+from vitalsign.health._check import FULL, READINESS, count, positive
 from vitalsign.health._declaring import Declaring, Defaults
+from vitalsign.health._edge import Edge
 from vitalsign.health._metrics import HealthMetrics
 from vitalsign.health._refresh import Refresher
-from vitalsign.health._report import CheckResult, Report
+from vitalsign.health._report import Report
 from vitalsign.health._runner import Runner
 from vitalsign.health._watching import Watching
 from vitalsign.metrics.registry import REGISTRY, CollectorRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from starlette.routing import Route
-
-    from vitalsign.health._asgi import HealthApp
+    from vitalsign.health._report import CheckResult
     from vitalsign.health._slots import Slot
 
 __all__ = ["HealthChecker"]
 
 
-class HealthChecker(Declaring, Watching):
+class HealthChecker(Declaring, Watching, Edge):
     """
     Run the health checks of one service, and report.
 
@@ -99,13 +98,8 @@ class HealthChecker(Declaring, Watching):
         refresher = Refresher(runner, lambda: self._plan(FULL).asked)
         Declaring.__init__(self, service, runner, defaults, refresher.replan)
         Watching.__init__(self, runner, metrics, refresher)
-        self.version = version
+        Edge.__init__(self, service, version)
         self._deadline = deadline
-        self._has_started = False
-
-    def started(self) -> None:
-        """Say that the service has started: until then `/startup` answers 503, whatever its checks find."""
-        self._has_started = True
 
     async def run(self, group: str = READINESS) -> Report:
         """
@@ -149,45 +143,34 @@ class HealthChecker(Declaring, Watching):
             attend_blocking(self._runner, self._runner.question(plan.asked, self._deadline))
         return self._report(group, plan.shown)
 
-    def routes(
-        self, *, paths: Mapping[str, str | None] | None = None, token: str | None = None, allow: Iterable[str] = ()
-    ) -> list[Route]:
+    async def run_check(self, name: str) -> CheckResult:
         """
-        Return routes for a Starlette or FastAPI application: `app.routes.extend(health.routes())`.
-
-        Args:
-            paths: What differs from `/health` (liveness), `/ready` (readiness), `/startup` and `/health/full` (full):
-                group to path, also for groups of your own; None leaves a group out.
-            token: Who sends it (`Authorization: Bearer ...`) sees details; others see the status only.
-            allow: Networks whose callers see details without a token, such as `10.0.0.0/8`. A request that came
-                through a proxy has no network.
+        Ask one check, and those that it depends on, as `run` asks those of a group, and return its result.
 
         Raises:
-            HealthCheckError: A path, a network or the token makes no sense.
+            UnknownCheckError: There is no check of this name.
+            HealthDependencyError: It depends on itself, by whatever way, or on a check that there is not.
+            HealthLoopError: What runs here is neither asyncio nor trio.
         """
-        return self.asgi(paths=paths, token=token, allow=allow).routes()
+        plan = self._plan_of(name)
+        self._refresher.ensure()
+        await attend(self._runner, self._runner.question(plan.asked, self._deadline))
+        return self._runner.results(plan.shown)[0]
 
-    def asgi(
-        self, *, paths: Mapping[str, str | None] | None = None, token: str | None = None, allow: Iterable[str] = ()
-    ) -> HealthApp:
+    def run_check_sync(self, name: str) -> CheckResult:
         """
-        Return an ASGI application that answers these paths and nothing else; it needs no framework.
-
-        Args:
-            paths: As for `routes`, as are the others.
-            token: Who sends it sees details.
-            allow: Networks whose callers see details.
+        Do what `run_check` does, from a thread without an event loop.
 
         Raises:
-            HealthCheckError: A path, a network or the token makes no sense.
+            UnknownCheckError: There is no check of this name.
+            HealthDependencyError: It depends on itself, by whatever way, or on a check that there is not.
+            HealthLoopError: An event loop runs on this thread, and would stand still.
         """
-        from vitalsign.health._asgi import HealthApp
-
-        return HealthApp(self.run, paths=paths, token=token, allow=allow)
+        plan = self._plan_of(name)
+        self._refresher.ensure()
+        attend_blocking(self._runner, self._runner.question(plan.asked, self._deadline))
+        return self._runner.results(plan.shown)[0]
 
     def _report(self, group: str, slots: Iterable[Slot]) -> Report:
-        checks = self._runner.results(slots)
-        if group == STARTUP and not self._has_started:
-            started = CheckResult("started", Status.FAIL, message="health.started() has not been called yet")
-            checks = (started, *checks)
+        checks = (*self._lifecycle.results(group), *self._runner.results(slots))
         return Report(self.service, self.version, group, checks, self.history() if group == FULL else ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from vitalsign.exceptions import HealthCheckError, HealthGroupError
+from vitalsign.exceptions import HealthCheckError, HealthGroupError, UnknownCheckError
 from vitalsign.health._check import FULL, LIVENESS, READINESS, STARTUP, Check, count, positive
 from vitalsign.health._dependencies import in_order
 from vitalsign.health._slots import Slot
@@ -210,6 +210,10 @@ class Declaring:
         self._take(self._defaults.slot(check))
         return check
 
+    def has_check(self, name: str) -> bool:
+        """Tell whether there is a check of this name."""
+        return name in self._runner.slots
+
     def _take(self, slot: Slot) -> None:
         if not self._runner.add(slot):
             name = slot.check.name
@@ -234,6 +238,24 @@ class Declaring:
             shown = self._slots_of(group)
             plan = plans[group] = _Plan(in_order(self._runner.slots, shown), shown)
         return plan
+
+    def _plan_of(self, name: str) -> _Plan:
+        """
+        Return whom a question about one check asks.
+
+        Raises:
+            UnknownCheckError: There is no check of this name.
+            HealthDependencyError: As for `_plan`.
+        """
+        slot = self._runner.slots.get(name)
+        if slot is None:
+            known = tuple(self._runner.slots)
+            raise UnknownCheckError(
+                f"{self.service!r} has no check {name!r}. There are: {', '.join(known) or 'none'}.",
+                name=name,
+                known=known,
+            )
+        return _Plan(in_order(self._runner.slots, [slot]), [slot])
 
     def _slots_of(self, group: str) -> list[Slot]:
         slots = list(self._runner.slots.values())

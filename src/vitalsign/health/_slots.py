@@ -102,19 +102,21 @@ class Slot:
         renewal: tuple[float, float] = (10.0, 10.0),
         rules: Rules = Rules(),  # noqa: B008  # frozen
     ) -> None:
-        self.check = check
-        self.is_coroutine = check.is_coroutine
-        self.timeout = timeout
-        self.ttl = ttl
-        self.failure_ttl = failure_ttl
-        self.renewal = renewal
-        self.stability = Stability(rules)
+        self.check: Check = check
+        self.is_coroutine: bool = check.is_coroutine
+        self.timeout: float = timeout
+        self.ttl: float = ttl
+        self.failure_ttl: float = failure_ttl
+        self.renewal: tuple[float, float] = renewal
+        self.stability: Stability = Stability(rules)
         self.dependencies: tuple[Slot, ...] = ()
-        self.has_dependents = False
+        self.has_dependents: bool = False
         self.last: Outcome | None = None
         self.skip: Skip | None = None
         self.flight: Flight | None = None
-        self.expires_at = self.renews_at = self.stale_at = -inf
+        self.expires_at: float = -inf
+        self.renews_at: float = -inf
+        self.stale_at: float = -inf
 
     @property
     def state(self) -> Status:
@@ -198,10 +200,10 @@ class Flight:
     __slots__ = ("carrier", "due", "is_lost", "is_settled", "rounds", "slot", "started")
 
     def __init__(self, slot: Slot, started: float) -> None:
-        self.slot = slot
-        self.started = started
-        self.due = started + slot.timeout
-        self.is_settled = False
+        self.slot: Slot = slot
+        self.started: float = started
+        self.due: float = started + slot.timeout
+        self.is_settled: bool = False
         self.is_lost: Callable[[], bool] = lambda: False
         self.carrier: object = None
         self.rounds: set[Round] = set()
@@ -243,11 +245,11 @@ class Round:
         good_until: Callable[[Slot], float] = EXPIRES,
         is_lasting: bool = False,
     ) -> None:
-        self.slots = slots
-        self.started = started
-        self.deadline = deadline
-        self.good_until = good_until
-        self.is_lasting = is_lasting
+        self.slots: Sequence[Slot] = slots
+        self.started: float = started
+        self.deadline: float = deadline
+        self.good_until: Callable[[Slot], float] = good_until
+        self.is_lasting: bool = is_lasting
         self.ring: Callable[[], object] = lambda: None
         self.waits_for: set[Flight] = set()
 

@@ -40,6 +40,9 @@ class Stability:
 
     __slots__ = ("_down_since", "_rules", "_successes", "failures", "state")
 
+    state: Status
+    failures: int
+
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._down_since = 0.0

@@ -66,7 +66,9 @@ def configure_logging(
         max_length: Characters of one text, before its middle is left out; a line has eight times as many.
         rename_fields: Other names for fields: `{"level": "severity"}`.
         static_fields: Fields that every line has: `{"version": "1.4.0"}`.
-        take_over: Loggers whose own handlers are taken away, so that what they log comes here too.
+        take_over: Loggers whose own handlers are taken away, so that what they log comes here too; of those that
+            they are given later, the ones that write to the terminal. One that was silenced, by
+            `uvicorn --no-access-log` for example, stays silent.
         capture_warnings: Log what the `warnings` module shows.
         registry: Where `log_messages_total` is registered; None to count nothing.
 
@@ -104,8 +106,11 @@ class LoggingSetup:
     ) -> None:
         self._undo = ExitStack()
         root = logging.getLogger()
-        for name in take_over:
-            self._take_over(logging.getLogger(name))
+        self._servers = {name: logging.getLogger(name) for name in take_over}
+        for logger in self._servers.values():
+            # One with neither was told not to log: uvicorn looks for handlers, those of the root logger too.
+            if logger.handlers or logger.propagate:
+                self._take_over(logger, logger.handlers[:])
         for handler in filter(_is_terminal, root.handlers[:]):
             root.removeHandler(handler)
             self._undo.callback(root.addHandler, handler)
@@ -119,6 +124,7 @@ class LoggingSetup:
             self._undo.callback(logging.captureWarnings, False)
         self._replace_factory()
         self._replace_make_record()
+        self._undo.callback(self._servers.clear)  # whoever has wrapped our factory keeps it
 
     def close(self) -> None:
         """Put everything back as it was before; once."""
@@ -136,12 +142,21 @@ class LoggingSetup:
     ) -> None:
         self.close()
 
-    def _take_over(self, logger: logging.Logger) -> None:
+    def _take_over(self, logger: logging.Logger, handlers: Iterable[logging.Handler]) -> None:
         self._undo.callback(setattr, logger, "propagate", logger.propagate)
         logger.propagate = True
-        for handler in logger.handlers[:]:
+        for handler in handlers:
             logger.removeHandler(handler)
             self._undo.callback(logger.addHandler, handler)
+
+    def _take_over_late(self) -> None:
+        """Take away what servers write to the terminal by since then: some configure logging after the application."""
+        try:
+            for logger in self._servers.values():
+                if late := [*filter(_is_terminal, logger.handlers)]:
+                    self._take_over(logger, late)
+        except Exception as error:  # noqa: BLE001  # a handler of an unknown kind
+            internal_error_later("logs.take_over", error)
 
     def _replace_factory(self) -> None:
         """Let each record know where it was logged: its line may be written by another thread."""
@@ -150,6 +165,8 @@ class LoggingSetup:
         def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
             record = before(*args, **kwargs)
             record.__dict__[RECORD_FIELDS] = snapshot()
+            if record.name in self._servers:
+                self._take_over_late()
             return record
 
         logging.setLogRecordFactory(make)

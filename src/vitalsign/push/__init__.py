@@ -9,7 +9,7 @@ with push_on_exit("http://pushgateway:9091", job="nightly-report"):
 
 from __future__ import annotations
 
-from vitalsign.push._endpoint import ConnectionOptions
+from vitalsign.push._credentials import ConnectionOptions
 from vitalsign.push._gateway import Method, delete, push
 from vitalsign.push._job import BatchJob
 from vitalsign.push._on_exit import push_on_exit, remote_write_on_exit, textfile_on_exit

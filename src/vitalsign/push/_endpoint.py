@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import random
 import re
 import ssl
@@ -10,43 +9,26 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
-from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from vitalsign._clock import wall
 from vitalsign.exceptions import PushError, PushOptionError, PushRefusedError
 from vitalsign.metrics.patience import ask
+from vitalsign.push._credentials import ConnectionOptions, check, credentials, secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from http.client import HTTPResponse
 
-__all__ = ["ConnectionOptions", "Endpoint"]
+__all__ = ["Endpoint"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # seconds between tries
 _SHORTEST_TRY = 0.2  # seconds; with less than that left there is no other
 _TOLD = 300  # characters of an answer that an error repeats
-_SHORTEST_SECRET = 6  # characters; shorter ones are in every text by chance
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*").fullmatch
-
-
-class ConnectionOptions(TypedDict, total=False):
-    """
-    How to be let in; none of it is ever shown in logs or errors.
-
-    Attributes:
-        basic_auth: User and password; they may stand in the URL too.
-        token: Bearer token.
-        headers: Further headers.
-        tls: For https: which certificates are trusted, and the client's own. The default trusts what the system does.
-    """
-
-    basic_auth: tuple[str, str]
-    token: str
-    headers: Mapping[str, str]
-    tls: ssl.SSLContext
 
 
 class Endpoint:
@@ -66,21 +48,20 @@ class Endpoint:
     """
 
     def __init__(self, url: str, options: ConnectionOptions) -> None:
-        if unknown := options.keys() - ConnectionOptions.__annotations__.keys():
-            known = ", ".join(ConnectionOptions.__annotations__)
-            raise TypeError(f"There is no option {min(unknown)!r}. To be let in, there are {known}.")
+        check(options)
         parts = _split(url)
         self._host = parts.netloc.rpartition("@")[2]
         self._scheme, self._path, self._query = parts.scheme, parts.path.rstrip("/"), parts.query
         self.shown = f"{self._scheme}://{self._host}{self._path}"
-        headers = {**_credentials(parts, options), **(options.get("headers") or {})}
+        headers = {**credentials(parts, options), **(options.get("headers") or {})}
         self._headers = {"User-Agent": "vitalsign", **headers}
-        self._secrets = _secrets(parts, options, headers.values())
         for name, value in self._headers.items():
-            if not _HEADER_NAME(name) or not _HEADER_VALUE(value):
+            if not isinstance(value, str) or not _HEADER_NAME(name) or not _HEADER_VALUE(value):
                 raise PushOptionError(
-                    f"The header {name!r} cannot be sent: it has a line break or a character that HTTP does not allow."
+                    f"The header {name!r} cannot be sent: it is no text, or has a line break or a character that HTTP "
+                    "does not allow."
                 )
+        self._secrets = secrets(parts, options, headers.values())
         self._opener = _opener(options.get("tls"))
 
     def send(
@@ -221,6 +202,8 @@ def _split(url: str) -> SplitResult:
     Raises:
         PushOptionError: It is none; what may be a password in it is not shown.
     """
+    if not isinstance(url, str):
+        raise PushOptionError(f"The address is {url!r}. Give one such as http://pushgateway:9091; is its variable set?")
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -232,26 +215,6 @@ def _split(url: str) -> SplitResult:
             "http://pushgateway:9091; special characters of a password are written as %2F and the like."
         )
     return parts
-
-
-def _credentials(parts: SplitResult, options: ConnectionOptions) -> dict[str, str]:
-    token, basic = options.get("token"), options.get("basic_auth")
-    in_url = b":".join(unquote_to_bytes(text or "") for text in (parts.username, parts.password))
-    given = [value for value in (token, basic, parts.username) if value is not None]
-    if len(given) > 1:
-        raise PushOptionError("Credentials are given twice. Use one of token=, basic_auth= and those in the URL.")
-    if token is not None:
-        return {"Authorization": f"Bearer {token}"}
-    user = in_url if basic is None else ":".join(basic).encode()
-    return {"Authorization": "Basic " + base64.b64encode(user).decode()} if given else {}
-
-
-def _secrets(parts: SplitResult, options: ConnectionOptions, headers: Iterable[str]) -> list[str]:
-    """Return what an answer may repeat of what it was sent, and a log must not."""
-    _, password = options.get("basic_auth") or ("", "")
-    given = [password, unquote(parts.password or ""), *(value for _, value in parse_qsl(parts.query))]
-    words = [word for value in headers for word in value.split()]
-    return [secret for secret in [*given, *words] if len(secret) >= _SHORTEST_SECRET]
 
 
 def _opener(tls: ssl.SSLContext | None) -> OpenerDirector:

@@ -11,12 +11,14 @@ from vitalsign.exceptions import PushOptionError
 from vitalsign.metrics.catalogue import encodable
 from vitalsign.metrics.exposition import CONTENT_TYPE
 from vitalsign.metrics.registry import REGISTRY
-from vitalsign.push._endpoint import ConnectionOptions, Endpoint
+from vitalsign.push._endpoint import Endpoint
 from vitalsign.push._page import Page, checked_labels, checked_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
+
+    from vitalsign.push._credentials import ConnectionOptions
 
 __all__ = ["Gateway", "Method", "delete", "push"]
 

@@ -18,7 +18,7 @@ from vitalsign.exceptions import PushError, PushOptionError, PushRefusedError
 from vitalsign.metrics.base import OWN_MAX_SERIES
 from vitalsign.metrics.instruments import Counter
 from vitalsign.metrics.internal import internal_error
-from vitalsign.push._page import Page, checked_seconds
+from vitalsign.push._page import Page, checked_registry, checked_seconds
 from vitalsign.push._termination import Termination
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class BatchJob:
     ) -> None:
         self._destination = destination
         self._job = job
-        self._registry = registry
+        self._registry = checked_registry(registry)
         self._job_metrics = job_metrics
         self._deadline = checked_seconds(deadline)
         self._begin()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
 
-    from vitalsign.push._endpoint import ConnectionOptions
+    from vitalsign.push._credentials import ConnectionOptions
 
 __all__ = ["push_on_exit", "remote_write_on_exit", "textfile_on_exit"]
 

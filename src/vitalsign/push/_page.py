@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.samples import Sample
 
-__all__ = ["Page", "checked_labels", "checked_seconds", "labelled"]
+__all__ = ["Page", "checked_labels", "checked_registry", "checked_seconds", "labelled"]
 
 _log = logging.getLogger("vitalsign")
 _SUFFIXES = {"counter": "_total", "info": "_info"}
@@ -45,7 +45,7 @@ class Page:
     """
 
     def __init__(self, registry: Any, more: Iterable[Metric] = (), *, deadline: float) -> None:
-        self._registry = registry
+        self._registry = checked_registry(registry)
         self._more = more
         self._deadline = deadline
 
@@ -134,6 +134,18 @@ def checked_labels(what: str, labels: Mapping[str, str] | None) -> dict[str, str
     return {name: encodable(str(value)) for name, value in (labels or {}).items()}
 
 
+def checked_registry(registry: Any) -> Any:
+    """
+    Return *registry* if there is something to collect from.
+
+    Raises:
+        PushOptionError: There is not.
+    """
+    if not hasattr(registry, "collect"):
+        raise PushOptionError(f"registry={registry!r} is not understood. Give a CollectorRegistry.")
+    return registry
+
+
 def checked_seconds(deadline: float) -> float:
     """
     Return *deadline* if it is a time to wait.
@@ -141,6 +153,6 @@ def checked_seconds(deadline: float) -> float:
     Raises:
         PushOptionError: It is not above 0, or is infinite.
     """
-    if not 0 < deadline < float("inf"):
+    if not isinstance(deadline, int | float) or not 0 < deadline < float("inf"):
         raise PushOptionError(f"deadline={deadline!r} is not understood. Give seconds, above 0, such as 10.0.")
     return deadline

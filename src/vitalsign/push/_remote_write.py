@@ -12,7 +12,7 @@ from vitalsign._clock import wall
 from vitalsign.exceptions import PushOptionError, PushRefusedError
 from vitalsign.metrics.catalogue import classic_label, encodable
 from vitalsign.metrics.registry import REGISTRY
-from vitalsign.push._endpoint import ConnectionOptions, Endpoint
+from vitalsign.push._endpoint import Endpoint
 from vitalsign.push._page import Page, checked_labels, checked_seconds, labelled
 from vitalsign.push._write_request import STALE, Series, encode
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from prometheus_client.samples import Sample
+
+    from vitalsign.push._credentials import ConnectionOptions
 
 __all__ = ["RemoteWriter", "remote_write"]
 

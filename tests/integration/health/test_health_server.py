@@ -101,4 +101,5 @@ def test_probes_alone_on_a_port(start_uvicorn: StartUvicorn) -> None:
     assert "checks" in json.loads(server.get("/ready").text)
     forged = server.get("/ready", {"X-Forwarded-For": "127.0.0.1"})
     assert json.loads(forged.text) == {"status": "pass"}
-    assert [server.get(path).status for path in ("/", "/health/full", "/switch/down")] == [404] * 3
+    assert json.loads(server.get("/").text)["service"] == "shop"
+    assert [server.get(path).status for path in ("/health/full", "/switch/down", "/cart")] == [404] * 3

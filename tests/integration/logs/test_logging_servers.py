@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,36 @@ def test_uvicorns_lines_and_the_applications_are_one_log(start_uvicorn: StartUvi
     assert (access["status"], access["level"], access["error"]) == (500, "ERROR", "LookupError")
     after = server.log.read_text().partition("{")[2]
     assert all(line.startswith("{") for line in after.splitlines()[1:])
+
+
+def test_uvicorns_own_access_lines_can_be_switched_off(start_uvicorn: StartUvicorn) -> None:
+    """With `--no-access-log` each request has one line, which is ours."""
+    server = start_uvicorn("tests.integration.logs.app:app", "--no-access-log", ready="/orders/1")
+    server.get("/orders/7", HEADERS)
+    wait_until(lambda: loggers_of(server, "order-7") == ["shop", "vitalsign.access"], "the lines of the request")
+    assert "uvicorn.access" not in server.log.read_text()
+
+
+def loggers_of(server: Server, request_id: str) -> list[str]:
+    """Return the loggers of a request's lines."""
+    return [line["logger"] for line in lines(server) if line.get("request_id") == request_id]
+
+
+def test_hypercorns_lines_and_the_applications_are_one_log(tmp_path: Path) -> None:
+    """Under hypercorn, which configures its loggers after the application, no line is written twice, none is text."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "--access-logfile", "-"),
+        "tests.integration.logs.app:app",
+    ]
+    python = {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    with running(command, port=port, ready="/orders/1", log=tmp_path / "hypercorn.log", env=python, cwd=ROOT) as server:
+        assert server.get("/fail", HEADERS).status == 500
+        wait_until(lambda: any("exception" in line for line in lines(server)), "hypercorn's line of the exception")
+        wait_until(lambda: "hypercorn.access" in [line["logger"] for line in lines(server)], "a line of its own")
+        assert all(line.startswith("{") for line in server.log.read_text().splitlines())
+        (failed,) = [line for line in lines(server) if "exception" in line]
+        assert (failed["logger"], failed["exception"]["type"]) == ("hypercorn.error", "LookupError")
 
 
 def test_gunicorns_lines_and_the_applications_are_one_log(tmp_path: Path) -> None:

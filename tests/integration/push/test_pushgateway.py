@@ -23,7 +23,7 @@ HASH = "$2b$04$GPUJ9PJ2T7DTF/qDjOsVNueseMEGHQSO6IdBWkGGK98ImZgM8YBN6"  # bcrypt 
 PASSWORD = "right-horse"
 
 JOB = """
-    import os, signal, sys, time
+    import os, signal, sqlite3, sys, threading, time
     from vitalsign import Counter
     from vitalsign.push import push_on_exit
 
@@ -49,6 +49,11 @@ JOB = """
             while not stop:
                 time.sleep(0.01)
             rows.inc(4)
+        elif kind == "in C":
+            query = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+            thread = threading.Thread(target=lambda: sqlite3.connect(":memory:").execute(query), daemon=True)
+            thread.start()
+            thread.join()
         elif kind in ("terminated", "handled"):
             time.sleep(60)
     print("after the block")
@@ -184,6 +189,7 @@ def test_gateway_that_comes_late_gets_all(start_pushgateway, start_job):
         ("exits", (), 5, 3, 0),
         ("interrupted", (), -signal.SIGINT, 3, 0),
         ("terminated", (signal.SIGTERM,), -signal.SIGTERM, 3, 0),
+        ("in C", (signal.SIGTERM,), -signal.SIGTERM, 3, 0),
         ("handled", (signal.SIGTERM,), 7, 3, 0),
         ("flag", (signal.SIGTERM,), 0, 7, 1),
     ],
@@ -259,6 +265,17 @@ def test_time_of_the_last_success_outlives_a_failure(gateway, registry):
     run(fails=True)
     assert gateway.lines("job_success") == ['job_success{instance="",job="report"} 0']
     assert before == gateway.lines("job_last_success_timestamp_seconds") != []
+
+
+def test_prometheus_knows_the_job_by_the_gateway(gateway, start_prometheus, start_job):
+    """A Prometheus that scrapes the gateway as the guide says has a job's metrics, and its failure, under its name."""
+    prometheus = start_prometheus({"gateway": gateway.address}, honor_labels=True)
+    for kind, success in (("ends", 1), ("raises", 0)):
+        start_job(JOB, kind, gateway.url, "60").communicate(timeout=60)
+        prometheus.wait_for('job_success{job="report"}', lambda value, wanted=success: value == wanted)
+    assert prometheus.value('report_rows_total{job="report"}') == 3
+    assert prometheus.value('time() - job_last_success_timestamp_seconds{job="report"} < 600') is not None
+    assert prometheus.value('count({__name__=~"job_.+",job="gateway"})') is None
 
 
 def test_success_can_delete_the_group(gateway, registry):

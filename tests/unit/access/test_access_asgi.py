@@ -132,6 +132,21 @@ def test_an_exception_is_an_error_with_its_class(log):
         )
     (line,) = access(log)
     assert (line["status"], line["level"], line["error"]) == (500, "ERROR", "LookupError")
+    assert "response_bytes" not in line  # whoever answers stands further out
+
+
+def test_the_answer_to_a_failure_has_the_id(log):
+    """Wrapped round the whole application, its answer to an exception bears the id, and its bytes are on the line."""
+
+    async def fail(request):
+        raise LookupError
+
+    app = AccessLogMiddleware(Starlette(routes=[Route("/fail/{id}", fail)]))
+    client = request(app, "/fail/1", headers=[(b"x-request-id", b"order-7")])
+    assert (client.status, client.headers[b"x-request-id"]) == (500, b"order-7")
+    (line,) = access(log)
+    assert (line["route"], line["response_bytes"]) == ("/fail/{id}", len(client.text))
+    assert (line["request_id"], line["status"]) == ("order-7", 500)
 
 
 def test_a_client_that_leaves_is_no_error(log):

@@ -159,6 +159,7 @@ def test_an_exception_is_an_error_with_its_class(log, when):
         request(AccessLogMiddleware(at_once if when == "before" else later))
     (line,) = access(log)
     assert (line["status"], line["error"]) == (500 if when == "before" else 200, "LookupError")
+    assert line.get("response_bytes") == (None if when == "before" else 1)  # whoever answers stands further out
 
 
 def test_write_is_counted(log):

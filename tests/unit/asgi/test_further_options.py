@@ -19,10 +19,12 @@ from starlette.testclient import TestClient
 
 from tests.unit.asgi.driver import Client, call, counted, request
 from vitalsign import Counter, generate_latest
-from vitalsign.asgi import MetricsMiddleware, RequestInfo
-from vitalsign.exceptions import DuplicateMetricError, MetricError
+from vitalsign.asgi import AccessLogMiddleware, MetricsMiddleware, RequestInfo
+from vitalsign.exceptions import DuplicateMetricError, EndpointOptionError, MetricError, VitalsignError
 from vitalsign.metrics.caching import ChildCache
 from vitalsign.metrics.exposition import generate_openmetrics
+from vitalsign.wsgi import AccessLogMiddleware as WsgiAccessLogMiddleware
+from vitalsign.wsgi import MetricsMiddleware as WsgiMiddleware
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"X-Cache", b"hit")]}
 END = {"type": "http.response.body", "body": b"ok"}
@@ -239,6 +241,22 @@ def test_unknown_names(registry):
         MetricsMiddleware(app_with(registry), registry=registry, names=names)
 
 
+@pytest.mark.parametrize("labels", [["plan"], {"plan": "x-plan"}])
+def test_labels_without_functions(labels, registry):
+    """Further labels that are no functions are an error at the start, not one of each request."""
+    with pytest.raises(MetricError, match="for each name a function"):
+        MetricsMiddleware(app_with(registry), registry=registry, labels=labels)
+
+
+@pytest.mark.parametrize("exclude", ["metrics", ["/health", "ready*"], ["/x", 7]])
+@pytest.mark.parametrize("make", [MetricsMiddleware, AccessLogMiddleware, WsgiMiddleware, WsgiAccessLogMiddleware])
+def test_excluded_path_that_fits_none(make, exclude):
+    """A pattern to exclude that can fit no path, for want of its slash, is an error."""
+    options = {"registry": CollectorRegistry()} if "Metrics" in make.__name__ else {}
+    with pytest.raises(EndpointOptionError, match="fits no path"):
+        make(lambda *_: None, exclude=exclude, **options)
+
+
 # -- exemplars
 
 
@@ -281,6 +299,14 @@ def test_names_taken_fail_the_start_of_the_lifespan():
     assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
     for part in ("http_requests", "prometheus_client.metrics.Counter", "namespace="):
         assert part in sent[0]["message"]
+
+
+@pytest.mark.parametrize("options", [{"exclude": "metrics"}, {"labels": {"plan": "x"}}, {"names": "otel"}])
+def test_options_that_are_not_valid_fail_the_start_of_the_lifespan(options, registry):
+    """A mistake in the options ends the server at its start too, in place of failing each request."""
+    with pytest.raises(VitalsignError), TestClient(app_with(registry, **options)):
+        pass
+    assert request(app_with(registry, **options), "/200").text == "ok"
 
 
 def test_names_taken_on_trio():

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from tests.unit.asgi.driver import Client, call, counted, http_scope, request
 from vitalsign.asgi import MetricsMiddleware
+from vitalsign.metrics.exposition import generate_openmetrics
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -192,6 +193,38 @@ def test_malformed_content_length(length, registry):
     assert client.text == "four"
     assert total(registry, "http_request_size_bytes") == 4
     assert statuses(registry) == {"200": 1}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"x-name", "Zoë".encode("latin-1")),
+        (b"\xe9", b"\xff\xfe"),
+        (b"traceparent", b"00-" + b"f" * 100_000),
+        (b"traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e47\xe4\xf6-00f067aa0ba902b7-01"),
+        (b"tracestate", b"\xe9" * 10_000),
+        (b"x-request-id", b"\xff" * 10_000),
+    ],
+)
+def test_latin_1_headers_and_over_long_trace_ids(header, registry):
+    """A header of odd bytes, or of any length, reaches the application and no figure, and nothing fails for it."""
+
+    async def handler(request: Request) -> Response:
+        assert header in request.scope["headers"]
+        return Response(headers={"x-latin": "ü"})
+
+    app = on_starlette(handler)
+    app.add_middleware(
+        MetricsMiddleware,
+        registry=registry,
+        labels={"asked": lambda info: info.header("x-name"), "said": lambda info: info.response_header("x-latin")},
+    )
+    client = request(app, headers=[header])
+    assert client.headers[b"x-latin"] == "ü".encode("latin-1")
+    named = "Zoë" if header[0] == b"x-name" else ""
+    assert list(counted(registry)) == [(named, "/", "GET", "ü", "200")]
+    page = generate_openmetrics(registry).decode()
+    assert "trace_id" not in page
 
 
 def test_body_that_nobody_reads(registry):

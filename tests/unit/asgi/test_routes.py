@@ -571,7 +571,7 @@ def comparisons(app: Any, path: str) -> int:
 
 
 @pytest.mark.parametrize("path", ["/r250/1", "/nowhere", "/r250/1/"])
-def test_paths_are_not_matched_again(path, registry):
+def test_300_routes_are_not_matched_again(path, registry):
     """With 300 routes, no path is compared with more routes than by the framework itself; redirects alone are."""
 
     def endpoint() -> Any:

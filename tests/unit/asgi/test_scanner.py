@@ -6,7 +6,7 @@ import asyncio
 import gc
 import random
 import tracemalloc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -21,6 +21,9 @@ from tests.unit.wsgi.test_wsgi_middleware import request as wsgi_request
 from vitalsign import generate_latest
 from vitalsign.asgi import MetricsMiddleware
 from vitalsign.wsgi import MetricsMiddleware as WsgiMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REQUESTS = 50_000
 KEPT = 64 * 1024
@@ -37,6 +40,21 @@ def failures() -> float:
     )
 
 
+def memory_grown_by(scan: Callable[[int], object]) -> int:
+    """Return the bytes by which memory grows from one look to the next, with 2,500 requests in between."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        scan(500)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+        scan(2_500)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - kept
+    finally:
+        tracemalloc.stop()
+
+
 async def receive() -> Any:
     """Bring an empty body."""
     return {"type": "http.request", "body": b"", "more_body": False}
@@ -48,7 +66,7 @@ async def send(message: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("names", ["prometheus", "opentelemetry"])
-def test_hostile_requests_leave_bounded_series_and_memory(names, registry):
+def test_50_000_hostile_requests_leave_bounded_series_and_memory(names, registry):
     """However many they are, the labels are ours, memory does not grow, and the application sees no error."""
     app = Starlette(
         routes=[
@@ -66,16 +84,7 @@ def test_hostile_requests_leave_bounded_series_and_memory(names, registry):
     before = failures()
     asyncio.run(scan(REQUESTS))
     series = {(metric.name, len(metric.samples)) for metric in registry.collect()}
-    gc.collect()
-    tracemalloc.start()
-    asyncio.run(scan(500))
-    gc.collect()
-    kept = tracemalloc.get_traced_memory()[0]
-    asyncio.run(scan(2_500))
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - kept
-    tracemalloc.stop()
-    assert grown < KEPT
+    assert memory_grown_by(lambda number: asyncio.run(scan(number))) < KEPT
     assert failures() == before
     assert {(metric.name, len(metric.samples)) for metric in registry.collect()} == series
     assert len(middleware._recorder._known) < 100
@@ -86,22 +95,50 @@ def test_hostile_requests_leave_bounded_series_and_memory(names, registry):
         assert set(counted(registry, "http_requests_in_progress").values()) == {0}
 
 
+def hostile_environ(chance: random.Random) -> dict[str, Any]:
+    """Return such a request as WSGI has it; path and method too."""
+    scope = hostile_scope(chance)
+    headers = {
+        "HTTP_" + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
+        for name, value in scope["headers"]
+    }
+    length = headers.pop("HTTP_CONTENT_LENGTH")
+    return {
+        **headers,
+        "CONTENT_LENGTH": length,
+        "PATH_INFO": scope["path"].encode("utf-8", "replace").decode("latin-1"),
+        "REQUEST_METHOD": scope["method"],
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "wsgi.url_scheme": scope["scheme"],
+    }
+
+
 @pytest.mark.slow
-def test_hostile_requests_by_wsgi(registry):
+@pytest.mark.parametrize("names", ["prometheus", "opentelemetry"])
+def test_50_000_hostile_requests_by_wsgi(names, registry):
     """The same holds for WSGI."""
-    app = WsgiMiddleware(answering([b"ok"]), registry=registry)
+
+    def route(environ: Any) -> str | None:
+        return "/users/{id}" if environ["PATH_INFO"].startswith("/users/") else None
+
+    app = WsgiMiddleware(answering([b"ok"]), registry=registry, names=names, first_byte=True, route=route)
     chance = random.Random(4)
+
+    def scan(number: int) -> None:
+        for _ in range(number):
+            environ = hostile_environ(chance)
+            path, method = environ.pop("PATH_INFO"), environ.pop("REQUEST_METHOD")
+            assert wsgi_request(app, path, method, **environ).text == "ok"
+
     before = failures()
-    for _ in range(5_000):
-        scope = hostile_scope(chance)
-        headers = {
-            "HTTP_" + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
-        path, length = scope["path"].encode("utf-8", "replace").decode("latin-1"), headers.pop("HTTP_CONTENT_LENGTH")
-        environ = {**headers, "CONTENT_LENGTH": length, "wsgi.url_scheme": scope["scheme"]}
-        assert wsgi_request(app, path, scope["method"], SERVER_PROTOCOL=scope["http_version"], **environ).text == "ok"
+    scan(REQUESTS)
+    series = {(metric.name, len(metric.samples)) for metric in registry.collect()}
+    assert memory_grown_by(scan) < KEPT
     assert failures() == before
-    assert sum(counted(registry).values()) == 5_000
-    assert endpoints(registry) == {"__unmatched__"}
-    assert len(counted(registry)) <= 11
+    assert {(metric.name, len(metric.samples)) for metric in registry.collect()} == series
+    assert len(app._recorder._known) < 100
+    assert len(generate_latest(registry).splitlines()) < 10_000
+    if names == "prometheus":
+        assert endpoints(registry) == {"__unmatched__", "/users/{id}"}
+        assert sum(counted(registry).values()) == REQUESTS + 3_000
+        assert set(counted(registry, "http_requests_in_progress").values()) == {0}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import requests
 from opentelemetry import trace
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from tests.unit.asgi.driver import request
 from tests.unit.wsgi.test_wsgi_middleware import request as wsgi_request
@@ -67,6 +70,43 @@ def test_trace_that_is_there_stays(headers):
 def test_forwarding_can_be_switched_off(headers):
     """An API that shall not know of traces is told of none."""
     assert called_with(forward_trace=False) == {}
+    assert ApiClientCollector("shop", forward_trace=False).call("GET /").trace_headers() == {}
+
+
+def test_client_without_a_transport(headers):
+    """Any other client, such as requests, is given the headers of the trace by its call."""
+    seen: list[Any] = []
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["traceparent"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server, requests.Session() as session:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        session.trust_env = False  # no proxy for this machine itself
+        with ApiClientCollector("shop").call("GET /") as call:
+            answer = session.get(f"http://127.0.0.1:{server.server_port}/", headers=call.trace_headers(), timeout=30)
+            call.response(answer.status_code, answer.headers)
+        server.shutdown()
+    assert seen == [HEADER]
+
+
+def test_context_that_fails_breaks_no_call(headers, monkeypatch):
+    """Whatever OpenTelemetry's context raises is counted as our failure, and the call goes out without a trace."""
+
+    def fail() -> Any:
+        raise LookupError
+
+    monkeypatch.setattr("vitalsign.collectors.api_client.onward_headers", fail)
+    where = {"where": "collectors.api_client"}
+    before = REGISTRY.get_sample_value("vitalsign_internal_errors_total", where) or 0
+    assert called_with() == {}
+    assert REGISTRY.get_sample_value("vitalsign_internal_errors_total", where) == before + 1
 
 
 @pytest.mark.parametrize("value", [b"", b"00-1-2-3", HEADER.upper().encode(), b"\xff" * 55, b"x" * 100_000])

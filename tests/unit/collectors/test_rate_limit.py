@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitalsign.collectors._rate_limit import RateLimit, rate_limits
+from vitalsign._rate_limit import RateLimit, rate_limits
 
 NOW = 1_760_000_000.0
 SOON = datetime.fromtimestamp(NOW + 90, UTC)

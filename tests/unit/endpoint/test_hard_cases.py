@@ -136,7 +136,7 @@ def test_deadline_of_the_endpoint(make, slow, orders, registry):
     assert b"slow" not in answer.body
 
 
-@pytest.mark.parametrize("deadline", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("deadline", [0, -1, float("nan"), float("inf"), "5"])
 def test_deadline_that_is_no_time(deadline, make):
     """A deadline that no collector could keep is refused when the endpoint is made."""
     with pytest.raises(EndpointOptionError, match=r"deadline is .* number of seconds above 0"):
@@ -234,6 +234,15 @@ def test_empty_token(token, make):
     """An empty token, as from a variable that is not set, is an error at once and no open door."""
     with pytest.raises(EndpointOptionError, match="token is empty"):
         make(token=token)
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"), [({"token": 5}, "of type int"), ({"registry": None}, "nothing to show")]
+)
+def test_option_of_the_wrong_kind(option, complaint, make):
+    """What cannot be a token, or a registry, is an error at once, and not one of every request."""
+    with pytest.raises(EndpointOptionError, match=complaint):
+        make(**option)
 
 
 def test_token_is_compared_in_constant_time(make, orders, registry, monkeypatch):

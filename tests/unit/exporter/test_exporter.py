@@ -192,6 +192,12 @@ def test_options_that_make_no_sense(options, registry):
         pass
 
 
+def test_port_that_is_no_number(registry):
+    """A port as text, as from the environment, is an error that says what it has to be."""
+    with pytest.raises(EndpointOptionError, match="port is '9091', but has to be a number"):
+        start_exporter(port="9091", registry=registry)  # type: ignore[arg-type]
+
+
 # -- where it listens
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from vitalsign.exceptions import HealthCheckError
+from vitalsign.exceptions import EndpointOptionError, HealthCheckError
 from vitalsign.health import Check, HealthChecker, Result
 
 if TYPE_CHECKING:
@@ -137,6 +138,145 @@ def test_degraded_answers_200_with_warn(health: HealthChecker, serve: Callable[.
     assert (answer.status_code, answer.json()) == (200, {"status": "warn"})
 
 
+@pytest.mark.parametrize("accept", ["application/json", "application/health+json", "text/plain"])
+def test_single_check_has_a_path(shop: HealthChecker, serve: Callable[..., Any], accept: str) -> None:
+    """Who may see details can ask for one check by name, which alone is run and decides."""
+    headers = {"authorization": f"Bearer {SECRET}", "accept": accept}
+    app = serve(shop, token=SECRET)
+    answers = {name: ask(app, f"/health/checks/{name}", **headers) for name in ("database", "cache", "queue")}
+    assert {name: answer.status_code for name, answer in answers.items()} == {
+        "database": 503,
+        "cache": 503,
+        "queue": 200,
+    }
+    assert "900" in answers["queue"].text
+    assert answers["queue"].headers["content-type"].startswith(accept)
+    assert ask(app, "/health/checks/queue", "POST", **headers).status_code == 405
+
+
+def test_check_may_be_named_in_any_language(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """A name outside of ASCII is found."""
+    shop.add(Check("größe", lambda: True))
+    app = serve(shop, token=SECRET)
+    assert ask(app, "/health/checks/größe", authorization=f"Bearer {SECRET}").json()["check"] == "größe"
+
+
+def test_strangers_cannot_tell_which_checks_exist(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """Without the right to see details, a check that exists and one that does not are answered alike, and none runs."""
+    app = serve(shop, token=SECRET)
+    there, not_there = (ask(app, f"/health/checks/{name}") for name in ("database", "nothing"))
+    assert (there.status_code, there.content, there.headers) == (404, not_there.content, not_there.headers)
+    assert ask(app, "/health/checks/database", "POST").status_code == 404
+    assert shop._runner.slots["database"].last is None
+    assert ask(app, "/health/checks/nothing", authorization=f"Bearer {SECRET}").status_code == 404
+
+
+def test_checks_can_have_another_path_or_none(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """The path above the names can be another one, and left out."""
+    near = {"allow": ["10.0.0.0/8"]}
+    assert ask(serve(shop, checks="/probe/", **near), "/probe/queue", client="10.0.0.7").status_code == 200
+    app = serve(shop, checks=None, **near)
+    assert ask(app, "/health/checks/queue", client="10.0.0.7").status_code == 404
+
+
+def test_text_for_people(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """Plain text on request: the status for strangers, a table for those who may see it."""
+    app = serve(shop, allow=["10.0.0.0/8"])
+    assert ask(app, "/ready", accept="text/plain").text == "fail\n"
+    table = ask(app, "/ready", accept="text/plain", client="10.0.0.7").text
+    assert "raised ConnectionError" in table
+    assert "hunter2" not in table
+
+
+def test_info_at_a_path_of_its_own(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """Where it is asked for, name, start and uptime are shown to those who see details; to others nothing is there."""
+    app = serve(shop, info="/health/info", token=SECRET)
+    shown = ask(app, "/health/info", authorization=f"Bearer {SECRET}").json()
+    assert (shown["service"], shown["draining"], shown["paths"]["readiness"]) == ("shop", False, "/ready")
+    assert shown["uptime_seconds"] >= 0
+    assert ask(app, "/health/info").status_code == 404
+
+
+def test_application_of_its_own_has_info_at_its_root(shop: HealthChecker) -> None:
+    """Alone, the application says at / what runs there; before another one, or with a group there, it does not."""
+    secret = {"authorization": f"Bearer {SECRET}"}
+    assert ask(shop.asgi(token=SECRET), "/", **secret).json()["service"] == "shop"
+    assert ask(shop.asgi(token=SECRET, info=None), "/", **secret).status_code == 404
+    before = shop.asgi(Starlette(), token=SECRET)
+    assert ask(before, "/", **secret).headers.get("cache-control") is None
+    assert "checks" in ask(shop.asgi(token=SECRET, paths={"full": "/"}), "/", **secret).json()
+
+
+def test_application_before_another_one(shop: HealthChecker) -> None:
+    """Put before an application, health answers at its paths, and everything else goes on, lifespan too."""
+    seen = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["type"], scope.get("path")))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    app = shop.asgi(inner)
+    assert [ask(app, path).status_code for path in ("/health", "/cart", "/")] == [200, 204, 204]
+
+    async def send(_: Any) -> None:
+        pass
+
+    for kind in ("lifespan", "websocket"):
+        asyncio.run(app({"type": kind}, _never, send))
+    assert seen == [("http", "/cart"), ("http", "/"), ("lifespan", None), ("websocket", None)]
+
+
+def test_drain_endpoint(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """A POST by somebody who may see details lets the service drain, and is answered when its time is over."""
+    app = serve(shop, drain="/health/drain", token=SECRET)
+    secret = {"authorization": f"Bearer {SECRET}"}
+    began = time.monotonic()
+    answer = ask(app, "/health/drain?seconds=0.1", "POST", **secret)
+    assert time.monotonic() - began >= 0.1
+    assert (answer.status_code, answer.json()) == (200, {"status": "draining"})
+    assert answer.headers["cache-control"] == "no-store"
+    assert ask(app, "/health").status_code == 200
+    assert ask(app, "/ready", **secret).json()["checks"]["draining"]["status"] == "fail"
+    assert ask(app, "/health/drain", "POST", **secret).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "authorization", "code"),
+    [
+        ("POST", "", "Bearer wrong", 401),
+        ("GET", "", f"Bearer {SECRET}", 405),
+        ("HEAD", "", f"Bearer {SECRET}", 405),
+        *(("POST", f"?seconds={bad}", f"Bearer {SECRET}", 400) for bad in ("soon", "-1", "nan", "inf", "3601", "")),
+    ],
+)
+def test_drain_that_is_refused_changes_nothing(
+    shop: HealthChecker, serve: Callable[..., Any], method: str, query: str, authorization: str, code: int
+) -> None:
+    """Without the token, by a method that changes nothing, or for a time that is none, the service stays as it is."""
+    app = serve(shop, drain="/health/drain", token=SECRET)
+    answer = ask(app, "/health/drain" + query, method, authorization=authorization)
+    assert (answer.status_code, shop.is_draining) == (code, False)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_drain_is_for_trusted_networks(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """Where networks are trusted and there is no token, others get 403; there is no such path unless asked for."""
+    app = serve(shop, drain="/health/drain", allow=["10.0.0.0/8"])
+    assert ask(app, "/health/drain", "POST").status_code == 403
+    assert ask(app, "/health/drain", "POST", client="10.0.0.7", x_forwarded_for="10.0.0.7").status_code == 403
+    assert ask(serve(shop, allow=["10.0.0.0/8"]), "/health/drain", "POST", client="10.0.0.7").status_code == 404
+    assert not shop.is_draining
+    assert ask(app, "/health/drain", "POST", client="10.0.0.7").status_code == 200
+    assert shop.is_draining
+
+
+def test_drain_that_nobody_could_use_is_refused(shop: HealthChecker, serve: Callable[..., Any]) -> None:
+    """A drain endpoint without token and network is an error when it is made."""
+    with pytest.raises(EndpointOptionError, match=r"closed to everybody.*Give a token="):
+        serve(shop, drain="/health/drain")
+
+
 def test_paths_can_be_changed_left_out_and_added(shop: HealthChecker, serve: Callable[..., Any]) -> None:
     """A path can be another one, none, or that of a group of one's own; a trailing slash is no other path."""
     app = serve(shop, paths={"readiness": "/readyz/", "startup": None, "nightly": "/health/nightly"}, token=SECRET)
@@ -149,10 +289,11 @@ def test_paths_can_be_changed_left_out_and_added(shop: HealthChecker, serve: Cal
 @pytest.mark.parametrize(
     ("paths", "complaint"),
     [
-        ({"readiness": "ready"}, "'ready' is no path for the health of group 'readiness'"),
+        ({"readiness": "ready"}, "'ready' is no path for the health of 'readiness'"),
         ({"readiness": ""}, "'' is no path"),
         ({"readiness": "/{probe}"}, "is no path"),
-        ({"readiness": "/health"}, "Two groups of health checks share a path"),
+        ({"readiness": "/health"}, "'/health' is to be that of both 'liveness' and 'readiness'"),
+        ({"full": "/health/checks"}, "both 'full' and 'checks='"),
     ],
 )
 def test_path_that_cannot_be_served_is_refused(shop: HealthChecker, paths: dict[str, str], complaint: str) -> None:

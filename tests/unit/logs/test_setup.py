@@ -68,8 +68,10 @@ def test_closing_puts_everything_back(registry):
     assert state() == before
 
 
-def test_closing_leaves_what_others_have_wrapped(registry):
-    """A factory that another library has put round ours stays in its place."""
+def test_closing_leaves_what_others_have_wrapped(registry, monkeypatch):
+    """A factory that another library has put round ours stays in its place, and takes nothing over any more."""
+    server = logging.getLogger("uvicorn")
+    monkeypatch.setattr(server, "handlers", [])
     before = logging.getLogRecordFactory()
     setup = configure_logging("shop", registry=registry, stream=io.StringIO())
     ours = logging.getLogRecordFactory()
@@ -81,6 +83,10 @@ def test_closing_leaves_what_others_have_wrapped(registry):
     try:
         setup.close()
         assert logging.getLogRecordFactory() is theirs
+        terminal = logging.StreamHandler(sys.stderr)
+        server.handlers = [terminal]
+        server.warning("started")
+        assert server.handlers == [terminal]
     finally:
         logging.setLogRecordFactory(before)
 
@@ -109,6 +115,39 @@ def test_loggers_of_servers_are_taken_over(log, monkeypatch):
     assert own.getvalue() == ""
     setup.close()
     assert (logger.handlers, logger.propagate) == ([handler], False)
+
+
+@pytest.mark.parametrize(
+    ("name", "holder", "propagate"),
+    [("uvicorn.error", "uvicorn", False), ("hypercorn.error", "hypercorn.error", True)],
+)
+def test_servers_that_configure_logging_later_are_taken_over_too(log, monkeypatch, name, holder, propagate):
+    """A server that gives its loggers handlers after us has its lines here, once; what it writes to a file stays."""
+    log.configure().close()
+    logger, own = logging.getLogger(name), logging.getLogger(holder)
+    monkeypatch.setattr(own, "handlers", [])
+    monkeypatch.setattr(own, "propagate", True)
+    setup = log.configure()
+    written = io.StringIO()
+    terminal, file = logging.StreamHandler(sys.stderr), logging.StreamHandler(written)
+    own.handlers = [terminal, file]
+    own.propagate = propagate
+    logger.error("started")
+    assert log.line["message"] == "started"
+    assert own.handlers == [file]
+    assert written.getvalue() == "started\n"
+    setup.close()
+    assert terminal in own.handlers
+
+
+def test_a_server_that_was_told_not_to_log_stays_silent(log, monkeypatch):
+    """A logger that has neither handlers nor anything above it, as by `uvicorn --no-access-log`, is left alone."""
+    log.configure().close()
+    logger = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", False)
+    log.configure()
+    assert not logger.hasHandlers()
 
 
 def test_loggers_to_take_over_can_be_chosen(log):

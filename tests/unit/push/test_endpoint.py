@@ -285,6 +285,31 @@ def test_header_that_cannot_be_sent_is_refused(options):
 
 
 @pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"token": ""}, "token= is empty"),
+        ({"token": b"pass-phrase"}, "token= is empty, or no text"),
+        ({"basic_auth": "user:pass-phrase"}, "two texts"),
+        ({"basic_auth": ("user", None)}, "two texts"),
+        ({"headers": ["X-Key: pass-phrase"]}, "dict of names and values"),
+        ({"headers": {"X-Key": 5}}, "'X-Key' cannot be sent: it is no text"),
+        ({"tls": True}, "ssl.SSLContext"),
+    ],
+)
+def test_option_of_the_wrong_kind_is_refused(options, complaint):
+    """What would cost the metrics at the job's end is an error when the endpoint is made, without showing the value."""
+    with pytest.raises(PushOptionError, match=complaint) as caught:
+        Endpoint("http://gateway", options)
+    assert "pass-phrase" not in str(caught.value)
+
+
+def test_address_that_is_not_set_is_refused():
+    """An address from a variable that is not set is an error that says so."""
+    with pytest.raises(PushOptionError, match="is its variable set"):
+        Endpoint(None, {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "",

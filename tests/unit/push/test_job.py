@@ -284,6 +284,8 @@ def test_host_may_hold_the_name_of_our_counter(kept, monkeypatch):
         ({"deadline": -1.0}, "above 0"),
         ({"deadline": float("nan")}, "above 0"),
         ({"deadline": float("inf")}, "above 0"),
+        ({"deadline": "10"}, "Give seconds"),
+        ({"registry": None}, "Give a CollectorRegistry"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused_before_the_job(options, complaint):

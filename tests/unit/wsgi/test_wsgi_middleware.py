@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from tests.unit.asgi.driver import counted, endpoints
 from vitalsign._trace import current_trace
-from vitalsign.exceptions import DuplicateMetricError
+from vitalsign.exceptions import DuplicateMetricError, EndpointOptionError
 from vitalsign.wsgi import MetricsMiddleware
 
 if TYPE_CHECKING:
@@ -519,6 +519,12 @@ def test_failure_of_the_library_leaves_the_response_untouched(registry, monkeypa
     assert failures() == before + 3
     assert len(caplog.records) == 1
     assert in_progress(registry) == 0
+
+
+def test_route_that_is_no_function(registry):
+    """A route that cannot be called is an error at once."""
+    with pytest.raises(EndpointOptionError, match="but has to be a function of the environ"):
+        MetricsMiddleware(answering([b"ok"]), registry=registry, route="/orders/{id}")  # type: ignore[arg-type]
 
 
 def test_route_function_that_fails(registry):

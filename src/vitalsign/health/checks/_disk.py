@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vitalsign.health._check import Check, Result, Status
-from vitalsign.health.checks._sizes import Size, readable
+from vitalsign.health.checks._sizes import Size, readable, require_order
 
 if TYPE_CHECKING:
     import os
@@ -32,10 +32,11 @@ def disk(
         name: Of the check.
 
     Raises:
-        HealthCheckError: A size makes no sense.
+        HealthCheckError: A size makes no sense, or the warning would come after the failure.
     """
     least = Size.parse("min_free", min_free)
-    enough = None if warn_free is None else Size.parse("warn_free", warn_free)
+    enough = Size.optional("warn_free", warn_free)
+    require_order(name, min_free=least, warn_free=enough)
     return Check(name, partial(_look, path, least, enough), external=False)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
-from functools import cache
-from http.client import HTTPConnection, HTTPSConnection
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
 
-from vitalsign.exceptions import HealthCheckError
-from vitalsign.health._check import Check, Result, Status
+from vitalsign.health._check import Check, Result, Status, positive
+from vitalsign.health.checks._asking import Answer, Question, check_url, probe, sendable_headers
+from vitalsign.health.checks._bounds import Bounds, warned_if_slow
+from vitalsign.health.checks._certificate import judge_days
+from vitalsign.health.checks._dial import tls_context
 
 if TYPE_CHECKING:
+    import os
+    import ssl
     from collections.abc import Container, Mapping
 
 __all__ = ["http"]
@@ -26,8 +27,12 @@ def http(
     method: str = "GET",
     status: int | Container[int] = _ANY_2XX,
     headers: Mapping[str, str] | None = None,
-    timeout: float | None = None,
+    warn_after: float | None = None,
+    warn_days: float | None = 21,
+    fail_days: float | None = None,
+    cafile: str | os.PathLike[str] | None = None,
     context: ssl.SSLContext | None = None,
+    timeout: float | None = None,
     name: str = "http",
 ) -> Check:
     """
@@ -41,74 +46,35 @@ def http(
         method: GET, HEAD or another.
         status: The status that is expected, or all that are.
         headers: Sent with the request, such as Authorization.
+        warn_after: Seconds until the headers of the response, from which on it warns.
+        warn_days: Days of validity that the server's certificate has left, below which it warns.
+        fail_days: Days left below which it fails. An expired certificate fails in any case.
+        cafile: PEM file of the authorities to trust, instead of this machine's.
+        context: The same, and a client certificate, as a context; None verifies as a browser would.
         timeout: Seconds until the headers of the response; None takes the checker's.
-        context: For TLS; None verifies as a browser would.
         name: Of the check; say what answers there.
 
     Raises:
-        HealthCheckError: The URL is none, or carries credentials.
+        HealthCheckError: The URL is none, or carries credentials, or a value makes no sense.
     """
+    positive(f"warn_after of check {name!r}", warn_after)
+    question = Question(check_url(name, url), method, sendable_headers(name, headers))
     expected = (status,) if isinstance(status, int) else status
-    probe = _Probe(_split(name, url), method, expected, dict(headers or {}), context)
-    return Check(name, probe, critical=False, timeout=timeout, external=True, takes_timeout=True)
+    judge = _Judge(expected, Bounds.of(name, falling=True, warn_days=warn_days, fail_days=fail_days), warn_after)
+    func = probe(lambda: question, judge, context=tls_context(name, context, cafile), check=name)
+    return Check(name, func, critical=False, timeout=timeout, external=True, takes_timeout=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
-    url: SplitResult
-    method: str
+class _Judge:
     expected: Container[int]
-    headers: dict[str, str]
-    context: ssl.SSLContext | None
+    days: Bounds
+    warn_after: float | None
 
-    def __call__(self, timeout: float) -> Result:
-        status = self._ask(timeout)
-        if status in self.expected:
-            return Result(Status.PASS, f"answered {status}", status)
-        return Result(Status.FAIL, f"answered {status}, which is not expected", status)
-
-    def _ask(self, timeout: float) -> int:
-        connection = self._connection(timeout)
-        target = (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
-        try:
-            connection.request(self.method, target, headers={"Connection": "close", **self.headers})
-            return connection.getresponse().status
-        except Exception as error:
-            error.add_note(f"while asking {self.url.geturl()}")
-            raise
-        finally:
-            connection.close()
-
-    def _connection(self, timeout: float) -> HTTPConnection:
-        host = self.url.hostname or ""
-        if self.url.scheme == "http":
-            return HTTPConnection(host, self.url.port or 80, timeout=timeout)
-        context = self.context or _default_context()
-        return HTTPSConnection(host, self.url.port or 443, timeout=timeout, context=context)
-
-
-@cache
-def _default_context() -> ssl.SSLContext:
-    return ssl.create_default_context()  # reads all root certificates: once is enough
-
-
-def _split(name: str, url: str) -> SplitResult:
-    parts = _askable(url)
-    if parts is None:
-        raise HealthCheckError(
-            f"The URL of check {name!r} is none that can be asked. Give one such as 'http://127.0.0.1:8000/health'."
-        )
-    if "@" in parts.netloc:
-        raise HealthCheckError(
-            f"The URL of check {name!r} carries credentials, which would end up in logs. Send them by headers=."
-        )
-    return parts
-
-
-def _askable(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        is_askable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port, or the brackets of an IPv6 address
-        return None
-    return parts if is_askable else None
+    def __call__(self, answer: Answer) -> Result:
+        if answer.status not in self.expected:
+            return Result(Status.FAIL, f"answered {answer.status}, which is not expected", answer.status)
+        result = Result(Status.PASS, f"answered {answer.status}", answer.status)
+        if answer.days is not None and self.days.status(answer.days) is not Status.PASS:
+            result = judge_days(answer.days, self.days)
+        return warned_if_slow(result, answer.seconds, self.warn_after)

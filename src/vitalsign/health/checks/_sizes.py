@@ -8,7 +8,7 @@ from math import isfinite
 
 from vitalsign.exceptions import HealthCheckError
 
-__all__ = ["Size", "readable"]
+__all__ = ["Size", "readable", "require_order"]
 
 _TEXT = re.compile(
     r"(?P<number>\d+(\.\d+)?)\s*((?P<percent>%)|((?P<prefix>[kmgtp])(?P<binary>i)?)?b?)", re.IGNORECASE
@@ -59,9 +59,29 @@ class Size:
         power = _PREFIXES.index((match["prefix"] or "").lower())
         return cls(text, number * (1024 if match["binary"] else 1000) ** power)
 
+    @classmethod
+    def optional(cls, setting: str, size: float | str | None) -> Size | None:
+        """Read a size, or None for none."""
+        return None if size is None else cls.parse(setting, size)
+
     def of(self, total: float) -> float:
         """Return the bytes that it means where the whole is *total* bytes."""
         return self.amount * total if self.is_share else self.amount
+
+
+def require_order(check: str, **sizes: Size | None) -> None:
+    """
+    Require the first of two sizes to be at most the second, as far as that can be told before there is a whole.
+
+    Raises:
+        HealthCheckError: It is more.
+    """
+    (low_name, low), (high_name, high) = sizes.items()
+    if low is not None and high is not None and low.is_share == high.is_share and low.amount > high.amount:
+        raise HealthCheckError(
+            f"Check {check!r} would fail before it warns: {low_name}={low.text!r} is more than {high_name}="
+            f"{high.text!r}. Give {low_name} the smaller size."
+        )
 
 
 def readable(size: float) -> str:

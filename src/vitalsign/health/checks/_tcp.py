@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import socket
-from functools import partial
+from dataclasses import dataclass
 
-from vitalsign.exceptions import HealthCheckError
-from vitalsign.health._check import Check
+from vitalsign._clock import monotonic
+from vitalsign.health._check import Check, Result, positive
+from vitalsign.health.checks._bounds import warned_if_slow
+from vitalsign.health.checks._dial import Deadline, check_port, dial, host_of
 
 __all__ = ["tcp"]
 
 
-def tcp(host: str, port: int, *, timeout: float | None = None, name: str = "tcp") -> Check:
+def tcp(
+    host: str, port: int, *, warn_after: float | None = None, timeout: float | None = None, name: str = "tcp"
+) -> Check:
     """
     Check that a TCP connection can be opened. Not critical unless told otherwise, for what is there is shared.
 
-    The address appears in the log only, the name also in metrics and details.
+    All addresses of the host are tried, IPv6 and IPv4. The address appears in the log only, the name also in metrics
+    and details.
 
     Args:
         host: Name or address.
         port: 1 to 65535.
+        warn_after: Seconds for name and connection from which on it warns.
         timeout: Seconds to resolve the name and connect; None takes the checker's.
         name: Of the check; say what listens there.
 
     Raises:
-        HealthCheckError: The port is none.
+        HealthCheckError: The host or port is none, or a time makes no sense.
     """
-    if not isinstance(port, int) or not 0 < port < 65536:
-        raise HealthCheckError(f"{port!r} is no TCP port for check {name!r}. Give 1 to 65535.")
-    return Check(
-        name, partial(_connect, host, port), critical=False, timeout=timeout, external=True, takes_timeout=True
-    )
+    positive(f"warn_after of check {name!r}", warn_after)
+    probe = _Probe(host_of(name, host), check_port(name, port), warn_after)
+    return Check(name, probe, critical=False, timeout=timeout, external=True, takes_timeout=True)
 
 
-def _connect(host: str, port: int, timeout: float) -> None:
-    try:
-        socket.create_connection((host, port), timeout).close()
-    except OSError as error:
-        error.add_note(f"while connecting to {host} port {port}")
-        raise
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    host: str
+    port: int
+    warn_after: float | None
+
+    def __call__(self, timeout: float) -> Result:
+        started = monotonic()
+        dial(self.host, self.port, Deadline(timeout)).close()
+        return warned_if_slow(Result(), monotonic() - started, self.warn_after)

@@ -286,7 +286,7 @@ class Directory:
             mmap.mmap(descriptor, _PROBE, mmap.MAP_SHARED).close()
         finally:
             os.close(descriptor)
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another worker that starts may just be cleaning up after an earlier boot
 
     def _clean(self) -> None:
         """Start from nothing if all that is here belongs to an earlier boot; never while anybody lives."""

@@ -138,6 +138,23 @@ def test_leftovers_of_an_earlier_boot_are_cleaned(directory: Directory, monkeypa
     assert (directory.path / "boot").read_text() == "another"
 
 
+def test_workers_that_start_together_do_not_clean_each_other_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cleans up while another one tries the directory out takes its probe away, and both start."""
+    claim = module.claim
+
+    def claim_while_another_starts(descriptor: int, start: int, end: int) -> None:
+        monkeypatch.setattr(module, "claim", claim)
+        Directory(tmp_path)
+        assert not list(tmp_path.glob("*.tmp"))
+        claim(descriptor, start, end)
+
+    monkeypatch.setattr(module, "claim", claim_while_another_starts)
+    Directory(tmp_path)
+    assert module.claim is claim
+
+
 def test_directory_in_use_by_another_boot_is_shared_with_a_warning(
     directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

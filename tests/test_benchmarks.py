@@ -13,10 +13,10 @@ from benchmarks import rendering
 from benchmarks.__main__ import all_rows, main
 from benchmarks.measuring import Figures, Outcome, measure
 from benchmarks.report import Machine, as_json, as_markdown
-from benchmarks.rows import BYTES, FILES, SECONDS, STATED, Contender, Row, Target
+from benchmarks.rows import BYTES, FILES, SECONDS, SHARE, STATED, Contender, Row, Target
 from tests.processes import run_script
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RUN = {"rounds": 3, "short": False}
 
 
@@ -198,6 +198,14 @@ def test_files_are_counted():
         outcome(figures("vitalsign", 3.0), figures("peer", 200.0), unit=FILES, target=Target(limit=4))
     )
     assert line == "| what it does | 3 files (3 to 3) | peer 200 files (200 to 200) | 66.7x | at most 4 files | yes |"
+
+
+def test_shares_are_percent():
+    """A row of shares shows percent; a share may be below nothing, where chance outweighs it."""
+    (line,) = table_lines(
+        outcome(figures("vitalsign", 0.021, -0.004), figures("peer", 0.25, 0.25), unit=SHARE, target=Target(limit=0.05))
+    )
+    assert line == "| what it does | 0.85 % (-0.40 to 2.10) | peer 25.0 % (25.0 to 25.0) |  | at most 5 % | yes |"
 
 
 def test_ratio_compares_each_round_with_itself():
