@@ -109,8 +109,8 @@ class Endpoints:
             exact[extra["info"]] = InfoEndpoint("info", health, audience, groups)
         if "drain" in extra:
             exact[extra["drain"]] = DrainEndpoint("drain", health, audience)
-        below = extra.get("checks", "")
-        return cls(exact, CheckEndpoint("check", health, audience) if below else None, below)
+        single = CheckEndpoint("check", health, audience) if "checks" in extra else None
+        return cls(exact, single, extra.get("checks", "").rstrip("/"))
 
     def at(self, path: str) -> Endpoint | None:
         """Return what answers at *path*, with or without a slash at its end; None if nothing does."""

@@ -175,6 +175,7 @@ def test_checks_can_have_another_path_or_none(shop: HealthChecker, serve: Callab
     """The path above the names can be another one, and left out."""
     near = {"allow": ["10.0.0.0/8"]}
     assert ask(serve(shop, checks="/probe/", **near), "/probe/queue", client="10.0.0.7").status_code == 200
+    assert ask(serve(shop, checks="/", **near), "/queue", client="10.0.0.7").status_code == 200
     app = serve(shop, checks=None, **near)
     assert ask(app, "/health/checks/queue", client="10.0.0.7").status_code == 404
 
