@@ -98,7 +98,7 @@ class Endpoints:
         audience = Audience(token, allow, trusted_proxies)
         groups = _all_paths({**_PATHS, **(paths or {})})
         extra = _all_paths({"checks": checks, "info": info, "drain": drain})
-        _require_own_paths({**groups, **{f"{name}=": path for name, path in extra.items()}})
+        _require_own_paths({**groups, **{f"{name}=": path for name, path in extra.items() if name != "checks"}})
         if "drain" in extra and audience.is_empty:
             raise EndpointOptionError(
                 "The drain endpoint would be closed to everybody, since it takes the service out of traffic. "

@@ -294,13 +294,13 @@ def test_paths_can_be_changed_left_out_and_added(shop: HealthChecker, serve: Cal
         ({"readiness": ""}, "'' is no path"),
         ({"readiness": "/{probe}"}, "is no path"),
         ({"readiness": "/health"}, "'/health' is to be that of both 'liveness' and 'readiness'"),
-        ({"full": "/health/checks"}, "both 'full' and 'checks='"),
+        ({"full": "/"}, "both 'full' and 'info='"),
     ],
 )
 def test_path_that_cannot_be_served_is_refused(shop: HealthChecker, paths: dict[str, str], complaint: str) -> None:
     """A path without a slash, with a parameter, or given twice is an error when the application is made."""
     with pytest.raises(HealthCheckError, match=complaint):
-        shop.asgi(paths=paths)
+        shop.asgi(paths=paths, info="/")
 
 
 def test_application_knows_no_other_path(shop: HealthChecker) -> None:
