@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from argparse import ArgumentTypeError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -68,7 +68,7 @@ class Probe:
     """
 
     url: SplitResult
-    token: str = ""
+    token: str = field(default="", repr=False)
     cafile: str | None = None
     method: str = "GET"
 

@@ -1,8 +1,7 @@
 """
 What each path of the health endpoints answers, for ASGI and WSGI alike. No I/O: the two faces run what is asked for.
 
-An endpoint refuses a request, or finds out what it asks about (once for those who await, once for those who block), or
-both fail, and then replies.
+An endpoint refuses a request; or finds out what it asks about, by awaiting or by blocking, and replies; or apologises.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Endpoints:
         audience = Audience(token, allow, trusted_proxies)
         groups = _all_paths({**_PATHS, **(paths or {})})
         extra = _all_paths({"checks": checks, "info": info, "drain": drain})
-        _require_own_paths({**groups, **{f"{name}=": path for name, path in extra.items()}})
+        _require_own_paths({**groups, **{f"{name}=": path for name, path in extra.items() if name != "checks"}})
         if "drain" in extra and audience.is_empty:
             raise EndpointOptionError(
                 "The drain endpoint would be closed to everybody, since it takes the service out of traffic. "
@@ -109,8 +109,8 @@ class Endpoints:
             exact[extra["info"]] = InfoEndpoint("info", health, audience, groups)
         if "drain" in extra:
             exact[extra["drain"]] = DrainEndpoint("drain", health, audience)
-        below = extra.get("checks", "")
-        return cls(exact, CheckEndpoint("check", health, audience) if below else None, below)
+        single = CheckEndpoint("check", health, audience) if "checks" in extra else None
+        return cls(exact, single, extra.get("checks", "").rstrip("/"))
 
     def at(self, path: str) -> Endpoint | None:
         """Return what answers at *path*, with or without a slash at its end; None if nothing does."""

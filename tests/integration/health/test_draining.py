@@ -34,8 +34,8 @@ pytestmark = pytest.mark.integration
 
 WHERE = "tests.integration.health.draining_app"
 ASGI, WSGI = f"{WHERE}:asgi", f"{WHERE}:wsgi"
-DRAIN = 2.0  # seconds
-SLOW = 3.5  # seconds that a request takes that is in flight when the signal comes
+DRAIN = 3.0  # seconds
+SLOW = 4.5  # seconds that a request takes that is in flight when the signal comes
 
 GUNICORN = ("gunicorn", "--bind=127.0.0.1:{port}", "--workers=3", "--no-control-socket")
 GUNICORN_HOOK = (f"--config=python:{WHERE}",)
@@ -213,16 +213,6 @@ def test_granian_says_that_its_signals_cannot_be_held_back(serve: Serve) -> None
     with serve("granian", "--port={port}", "--interface=asgi", ASGI) as server:
         assert "shop cannot drain on SIGTERM" in server.log.read_text()
         assert end(server.process) == 0
-
-
-def test_hook_before_sigterm_is_not_waited_for_twice(serve: Serve) -> None:
-    """After a preStop hook that has drained as long, uvicorn stops on SIGTERM as it does without vitalsign."""
-    with serve(*UVICORN, drain=2.0) as server:
-        assert ask(server.address, "/health/drain?seconds=2", "POST") == 200
-        began = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(PATIENCE)
-        assert time.monotonic() - began < 2.0
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

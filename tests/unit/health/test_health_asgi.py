@@ -175,6 +175,7 @@ def test_checks_can_have_another_path_or_none(shop: HealthChecker, serve: Callab
     """The path above the names can be another one, and left out."""
     near = {"allow": ["10.0.0.0/8"]}
     assert ask(serve(shop, checks="/probe/", **near), "/probe/queue", client="10.0.0.7").status_code == 200
+    assert ask(serve(shop, checks="/", **near), "/queue", client="10.0.0.7").status_code == 200
     app = serve(shop, checks=None, **near)
     assert ask(app, "/health/checks/queue", client="10.0.0.7").status_code == 404
 
@@ -293,13 +294,13 @@ def test_paths_can_be_changed_left_out_and_added(shop: HealthChecker, serve: Cal
         ({"readiness": ""}, "'' is no path"),
         ({"readiness": "/{probe}"}, "is no path"),
         ({"readiness": "/health"}, "'/health' is to be that of both 'liveness' and 'readiness'"),
-        ({"full": "/health/checks"}, "both 'full' and 'checks='"),
+        ({"full": "/"}, "both 'full' and 'info='"),
     ],
 )
 def test_path_that_cannot_be_served_is_refused(shop: HealthChecker, paths: dict[str, str], complaint: str) -> None:
     """A path without a slash, with a parameter, or given twice is an error when the application is made."""
     with pytest.raises(HealthCheckError, match=complaint):
-        shop.asgi(paths=paths)
+        shop.asgi(paths=paths, info="/")
 
 
 def test_application_knows_no_other_path(shop: HealthChecker) -> None:
