@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vitalsign.health._runner import Runner
     from vitalsign.health._slots import Flight, Round
 
-__all__ = ["attend", "attend_blocking", "beside"]
+__all__ = ["attend", "attend_blocking", "beside", "required_loop", "running_loop"]
 
 
 class Loop(Protocol):
@@ -62,7 +62,7 @@ async def attend(runner: Runner, round_: Round) -> None:
     Raises:
         HealthLoopError: No event loop runs here, or none that is known.
     """
-    loop = _required_loop()
+    loop = required_loop()
     round_.ring = loop.ring
     try:
         while (seconds := _advance(runner, round_, loop)) is not None:
@@ -79,7 +79,7 @@ def attend_blocking(runner: Runner, round_: Round) -> None:
     Raises:
         HealthLoopError: An event loop runs on this thread.
     """
-    if _running_loop() is not None:
+    if running_loop() is not None:
         raise HealthLoopError(
             "health.run_sync() was called on a thread that runs an event loop: the loop would stand still, and with it "
             "every coroutine check. Write 'await health.run()'."
@@ -99,12 +99,18 @@ async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator
     Raises:
         HealthLoopError: No event loop runs here, or none that is known.
     """
-    async with _required_loop().beside(work):
+    async with required_loop().beside(work):
         yield
 
 
-def _required_loop() -> Loop:
-    loop = _running_loop()
+def required_loop() -> Loop:
+    """
+    Return the event loop that runs here.
+
+    Raises:
+        HealthLoopError: None runs here, or none that is known.
+    """
+    loop = running_loop()
     if loop is None:
         raise HealthLoopError(
             "This needs a running event loop, of asyncio or trio, and there is none. On a loop of another kind, call "
@@ -113,7 +119,8 @@ def _required_loop() -> Loop:
     return loop
 
 
-def _running_loop() -> Loop | None:
+def running_loop() -> Loop | None:
+    """Return the event loop that runs here, if one does."""
     if _is_in_trio():  # first of all, for as a guest it runs inside of an asyncio loop
         from vitalsign.health._trio import TrioRun
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import _thread
-import asyncio
 from contextlib import contextmanager, suppress
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING
 
 from vitalsign import _clock
 from vitalsign.exceptions import HealthLoopError
+from vitalsign.health._carriers import required_loop, running_loop
 from vitalsign.health._check import FULL, READINESS, STARTUP, Status
 from vitalsign.health._report import CheckResult
 
@@ -106,7 +106,7 @@ class Drain:
         Raises:
             HealthLoopError: An event loop runs on this thread, and would stand still.
         """
-        if _is_loop_running():
+        if running_loop() is not None:
             raise HealthLoopError(
                 "health.drain(...).wait() was called on a thread that runs an event loop: the loop would stand still, "
                 "and no request be served. Write 'await health.drain(...)'."
@@ -126,21 +126,6 @@ class Drain:
         return self._wait().__await__()
 
     async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        bell = asyncio.Event()
-
-        def ring() -> None:
-            with suppress(RuntimeError):  # the loop was closed, and who waited with it
-                loop.call_soon_threadsafe(bell.set)
-
-        with self._lifecycle.ringing(ring), suppress(TimeoutError):
-            async with asyncio.timeout(self.seconds_left):
-                await bell.wait()
-
-
-def _is_loop_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+        loop = required_loop()
+        with self._lifecycle.ringing(loop.ring):
+            await loop.wait(self.seconds_left)

@@ -8,6 +8,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
+import trio.testing
 
 from tests.processes import run_script
 from tests.servers import wait_until
@@ -435,3 +437,18 @@ assert heard == ["loop"] and not health.is_draining
     )
     assert [reason in out for reason in ("not the main thread", "through the event loop", "is ignored")] == [True] * 3
     assert out.count("shop cannot drain on SIGTERM") == 3
+
+
+def test_drain_is_awaited_on_trio_too(health: HealthChecker) -> None:
+    """On trio's loop the drain is waited for, and cut short, as on asyncio's."""
+
+    async def scenario() -> None:
+        await health.drain(0.01)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_wait, health.drain(3600))
+            await trio.testing.wait_all_tasks_blocked()
+            health._lifecycle.cut_short()
+        with pytest.raises(HealthLoopError, match="Write 'await health"):
+            health.drain(1).wait()
+
+    trio.run(scenario)
