@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import HealthCheckError
@@ -104,11 +105,9 @@ def _ask_psycopg_pool(pool: Any, query: str, seconds: float) -> Result:
         raise
     try:
         with breaking_off(connection, seconds):
-            row = connection.execute(query).fetchone()
-            connection.rollback()
+            return _fetch(connection, query)
     finally:
         pool.putconn(connection)
-    return answered(row and row[0])
 
 
 async def _ask_async_psycopg_pool(pool: Any, query: str, seconds: float) -> Result:
@@ -119,7 +118,7 @@ async def _ask_async_psycopg_pool(pool: Any, query: str, seconds: float) -> Resu
             return _no_connection(seconds)
         raise
     try:
-        return await breaking_off_on_loop(connection, _fetch(connection, query), seconds)
+        return await breaking_off_on_loop(connection, _fetch_async(connection, query), seconds)
     finally:
         await pool.putconn(connection)
 
@@ -127,22 +126,34 @@ async def _ask_async_psycopg_pool(pool: Any, query: str, seconds: float) -> Resu
 def _ask_psycopg(connection: Any, query: str, _: float) -> Result:
     if _is_in_use(connection):
         return _in_use()
-    row = connection.execute(query).fetchone()
-    return answered(row and row[0])
+    return _fetch(connection, query)
 
 
 async def _ask_async_psycopg(connection: Any, query: str, _: float) -> Result:
     if _is_in_use(connection):
         return _in_use()
     # The connection is not ours to cut, and a cancellation by psycopg may be worse than to wait.
-    return await uncancelled(_fetch(connection, query), lambda: None)
+    return await uncancelled(_fetch_async(connection, query), lambda: None)
 
 
-async def _fetch(connection: Any, query: str) -> Result:
-    row = await (await connection.execute(query)).fetchone()
+def _fetch(connection: Any, query: str) -> Result:
+    row = _cursor(connection).execute(query).fetchone()
+    if not connection.autocommit:
+        connection.rollback()
+    return answered(row and row[0])
+
+
+async def _fetch_async(connection: Any, query: str) -> Result:
+    cursor = await _cursor(connection).execute(query)
+    row = await cursor.fetchone()
     if not connection.autocommit:
         await connection.rollback()
     return answered(row and row[0])
+
+
+def _cursor(connection: Any) -> Any:
+    # The connection's own rows may be of any kind.
+    return connection.cursor(row_factory=import_module("psycopg.rows").tuple_row)
 
 
 async def _ask_once(asyncpg: Any, url: str, query: str, seconds: float) -> Result:
