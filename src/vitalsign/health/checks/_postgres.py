@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import HealthCheckError
 from vitalsign.health._check import Check, Result, Status
-from vitalsign.health.checks._breaking import GRACE, breaking_off, breaking_off_on_loop, uncancelled
+from vitalsign.health.checks._breaking import (
+    GRACE,
+    breaking_off,
+    breaking_off_on_loop,
+    close_in_time,
+    uncancelled,
+)
 from vitalsign.health.checks._clients import is_a, load, require_url, unknown
 
 if TYPE_CHECKING:
@@ -163,20 +169,10 @@ async def _ask_once(asyncpg: Any, url: str, query: str, seconds: float) -> Resul
         try:
             return answered(await connection.fetchval(query))
         finally:
-            await _close(connection, due)
+            await close_in_time(connection.close, due, connection.terminate)
     except Exception as error:
         error.add_note(f"while asking {url}")
         raise
-
-
-async def _close(connection: Any, due: float) -> None:
-    # The answer is there, and must not come late because the connection does not close.
-    left = due - asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout(min(GRACE, left / 2) if left > 0 else GRACE):
-            await connection.close()
-    except Exception:  # noqa: BLE001  # it is of no use any more, whatever it is that keeps it
-        connection.terminate()
 
 
 _ASKS: dict[str, Callable[..., object]] = {
