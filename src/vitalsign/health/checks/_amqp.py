@@ -57,12 +57,13 @@ async def _ask(connection: Any, look: Callable[[Any], Awaitable[Result]], second
 
 async def _ask_once(library: Any, url: str, look: Callable[[Any], Awaitable[Result]], seconds: float) -> Result:
     due = asyncio.get_running_loop().time() + seconds
+    # Not aio_pika.connect(): where that fails, nobody closes what it has made, and Python warns of it later.
+    connection = library.Connection(library.connection.make_url(url))
     try:
-        connection = await library.connect(url)
-        try:
-            return await _ask(connection, look, due - asyncio.get_running_loop().time())
-        finally:
-            await close_in_time(connection.close, due)
+        await connection.connect()
+        return await _ask(connection, look, due - asyncio.get_running_loop().time())
     except Exception as error:
         error.add_note(f"while asking {url}")
         raise
+    finally:
+        await close_in_time(connection.close, due)
