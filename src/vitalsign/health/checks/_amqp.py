@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.health._check import Result, Status
-from vitalsign.health.checks._breaking import GRACE
+from vitalsign.health.checks._breaking import close_in_time
 from vitalsign.health.checks._clients import is_a, load, require_url
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ def asker(
     return None
 
 
-async def _ask(connection: Any, look: Callable[[Any], Awaitable[Result]], _: float) -> Result:
+async def _ask(connection: Any, look: Callable[[Any], Awaitable[Result]], seconds: float) -> Result:
+    due = asyncio.get_running_loop().time() + seconds
     if connection.is_closed:
         return Result(Status.FAIL, "the connection is closed")
     if connection.transport is None or not connection.connected.is_set():
@@ -52,25 +52,18 @@ async def _ask(connection: Any, look: Callable[[Any], Awaitable[Result]], _: flo
     try:
         return await look(channel)
     finally:
-        await _close(channel, GRACE)
+        await close_in_time(channel.close, due)
 
 
 async def _ask_once(library: Any, url: str, look: Callable[[Any], Awaitable[Result]], seconds: float) -> Result:
     due = asyncio.get_running_loop().time() + seconds
+    # Not aio_pika.connect(): where that fails, nobody closes what it has made, and Python warns of it later.
+    connection = library.Connection(library.connection.make_url(url))
     try:
-        connection = await library.connect(url)
-        try:
-            return await _ask(connection, look, seconds)
-        finally:
-            left = due - asyncio.get_running_loop().time()
-            await _close(connection, min(GRACE, left / 2) if left > 0 else GRACE)
+        await connection.connect()
+        return await _ask(connection, look, due - asyncio.get_running_loop().time())
     except Exception as error:
         error.add_note(f"while asking {url}")
         raise
-
-
-async def _close(thing: Any, seconds: float) -> None:
-    # The answer is there, and must not come late because the broker does not agree to close.
-    with suppress(Exception):
-        async with asyncio.timeout(seconds):
-            await thing.close()
+    finally:
+        await close_in_time(connection.close, due)

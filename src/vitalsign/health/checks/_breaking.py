@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vitalsign.health.checks._clients import is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
-__all__ = ["GRACE", "breaking_off", "breaking_off_on_loop", "uncancelled"]
+__all__ = ["GRACE", "breaking_off", "breaking_off_on_loop", "close_in_time", "uncancelled"]
 
 _T = TypeVar("_T")
 
@@ -102,6 +102,25 @@ async def uncancelled(work: Coroutine[Any, Any, _T], cut: Callable[[], object]) 
         if not task.cancelled():
             task.exception()  # is of no interest, and asyncio need not warn that nobody looked at it
         raise
+
+
+async def close_in_time(
+    close: Callable[[], Awaitable[object]], due: float, abandon: Callable[[], object] = lambda: None
+) -> None:
+    """
+    Close what is of no use any more, and never raise for it, nor let an answer come late that is there already.
+
+    Args:
+        close: Closes it in an orderly way.
+        due: When the answer has to be there, by the clock of the running event loop.
+        abandon: Called where closing takes too long, or fails.
+    """
+    left = due - asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(min(GRACE, left / 2) if left > 0 else GRACE):
+            await close()
+    except Exception:  # noqa: BLE001  # whatever it is that keeps it: there is nothing to be done about it
+        abandon()
 
 
 def _second_handle(driver: Any) -> socket.socket | None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vitalsign.exceptions import HealthCheckError
 from vitalsign.health._check import Check, Result, Status
-from vitalsign.health.checks._breaking import GRACE, breaking_off, breaking_off_on_loop, uncancelled
+from vitalsign.health.checks._breaking import (
+    GRACE,
+    breaking_off,
+    breaking_off_on_loop,
+    close_in_time,
+    uncancelled,
+)
 from vitalsign.health.checks._clients import is_a, load, require_url, unknown
 
 if TYPE_CHECKING:
@@ -104,11 +111,9 @@ def _ask_psycopg_pool(pool: Any, query: str, seconds: float) -> Result:
         raise
     try:
         with breaking_off(connection, seconds):
-            row = connection.execute(query).fetchone()
-            connection.rollback()
+            return _fetch(connection, query)
     finally:
         pool.putconn(connection)
-    return answered(row and row[0])
 
 
 async def _ask_async_psycopg_pool(pool: Any, query: str, seconds: float) -> Result:
@@ -119,7 +124,7 @@ async def _ask_async_psycopg_pool(pool: Any, query: str, seconds: float) -> Resu
             return _no_connection(seconds)
         raise
     try:
-        return await breaking_off_on_loop(connection, _fetch(connection, query), seconds)
+        return await breaking_off_on_loop(connection, _fetch_async(connection, query), seconds)
     finally:
         await pool.putconn(connection)
 
@@ -127,22 +132,34 @@ async def _ask_async_psycopg_pool(pool: Any, query: str, seconds: float) -> Resu
 def _ask_psycopg(connection: Any, query: str, _: float) -> Result:
     if _is_in_use(connection):
         return _in_use()
-    row = connection.execute(query).fetchone()
-    return answered(row and row[0])
+    return _fetch(connection, query)
 
 
 async def _ask_async_psycopg(connection: Any, query: str, _: float) -> Result:
     if _is_in_use(connection):
         return _in_use()
     # The connection is not ours to cut, and a cancellation by psycopg may be worse than to wait.
-    return await uncancelled(_fetch(connection, query), lambda: None)
+    return await uncancelled(_fetch_async(connection, query), lambda: None)
 
 
-async def _fetch(connection: Any, query: str) -> Result:
-    row = await (await connection.execute(query)).fetchone()
+def _fetch(connection: Any, query: str) -> Result:
+    row = _cursor(connection).execute(query).fetchone()
+    if not connection.autocommit:
+        connection.rollback()
+    return answered(row and row[0])
+
+
+async def _fetch_async(connection: Any, query: str) -> Result:
+    cursor = await _cursor(connection).execute(query)
+    row = await cursor.fetchone()
     if not connection.autocommit:
         await connection.rollback()
     return answered(row and row[0])
+
+
+def _cursor(connection: Any) -> Any:
+    # The connection's own rows may be of any kind.
+    return connection.cursor(row_factory=import_module("psycopg.rows").tuple_row)
 
 
 async def _ask_once(asyncpg: Any, url: str, query: str, seconds: float) -> Result:
@@ -152,20 +169,10 @@ async def _ask_once(asyncpg: Any, url: str, query: str, seconds: float) -> Resul
         try:
             return answered(await connection.fetchval(query))
         finally:
-            await _close(connection, due)
+            await close_in_time(connection.close, due, connection.terminate)
     except Exception as error:
         error.add_note(f"while asking {url}")
         raise
-
-
-async def _close(connection: Any, due: float) -> None:
-    # The answer is there, and must not come late because the connection does not close.
-    left = due - asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout(min(GRACE, left / 2) if left > 0 else GRACE):
-            await connection.close()
-    except Exception:  # noqa: BLE001  # it is of no use any more, whatever it is that keeps it
-        connection.terminate()
 
 
 _ASKS: dict[str, Callable[..., object]] = {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitalsign.health._check import Check, Result
-from vitalsign.health.checks._breaking import GRACE
+from vitalsign.health.checks._breaking import close_in_time
 from vitalsign.health.checks._clients import is_a, load, require_url, unknown
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ async def _ask_once(library: Any, url: str, command: tuple[str, ...], judge: Jud
         error.add_note(f"while asking {url}")
         raise
     finally:
-        await _close(client, due)
+        await close_in_time(client.aclose, due)
 
 
 def _no_retry() -> Any:
@@ -101,11 +100,3 @@ def _no_retry() -> Any:
     from redis.backoff import NoBackoff
 
     return Retry(NoBackoff(), 0)
-
-
-async def _close(client: Any, due: float) -> None:
-    # The answer is there, and must not come late because the connection does not close.
-    left = due - asyncio.get_running_loop().time()
-    with suppress(Exception):
-        async with asyncio.timeout(min(GRACE, left / 2) if left > 0 else GRACE):
-            await client.aclose()

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 
 PROJECT = """
 import sys
+import time
 import django
 from django.conf import settings
 from django.core.management import call_command
@@ -43,21 +44,21 @@ for target in targets:
     call_command("migrate", "contenttypes", target, verbosity=0)
     ask()
 if targets:
+    sessions = "select count(*) from pg_stat_activity where application_name = 'project'"
     with connection.cursor() as cursor:
-        cursor.execute("select count(*) from pg_stat_activity where application_name = 'project'")
-        print("sessions", cursor.fetchone()[0])
+        while cursor.execute(sessions).fetchone() != (1,):  # this one; the server notices the end of others in its time
+            time.sleep(0.02)
 """
 
 
 def test_migrations_that_wait_fail(postgres: Postgres) -> None:
     """The check fails while migrations wait, says how many and from which on, and leaves no connection open."""
     printed = run_script(PROJECT, str(postgres.port), SECRET, "0001", "0002", "zero").splitlines()
-    assert printed[:5] == [
+    assert printed[:4] == [
         "fail False 2 migrations are not applied, from contenttypes.0001_initial on",
         "fail False 1 migration is not applied, from contenttypes.0002_remove_content_type_name on",
         "pass False all migrations are applied",
         "fail False 2 migrations are not applied, from contenttypes.0001_initial on",
-        "sessions 1",
     ]
 
 

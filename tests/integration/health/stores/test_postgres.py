@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-LIMITS = {"min_size": 1, "max_size": 2}
+LIMITS: Any = {"min_size": 1, "max_size": 2}
+ROWS: Any = {"row_factory": psycopg.rows.dict_row}
+"""Rows as an application may want them: without a first value by number."""
 
 
 @contextlib.asynccontextmanager
@@ -42,18 +44,18 @@ async def opened(kind: str, url: str) -> AsyncIterator[Any]:
         yield connection
         connection.terminate()
     elif kind == "psycopg_pool.AsyncConnectionPool":
-        async with psycopg_pool.AsyncConnectionPool(url, open=False, **LIMITS) as pool:
+        async with psycopg_pool.AsyncConnectionPool(url, open=False, kwargs=ROWS, **LIMITS) as pool:
             await pool.wait()
             yield pool
     elif kind == "psycopg_pool.ConnectionPool":
-        with psycopg_pool.ConnectionPool(url, open=True, **LIMITS) as pool:
+        with psycopg_pool.ConnectionPool(url, open=True, kwargs=ROWS, **LIMITS) as pool:
             pool.wait()
             yield pool
     elif kind == "psycopg.AsyncConnection":
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, **ROWS) as connection:
             yield connection
     else:
-        with psycopg.Connection.connect(url, autocommit=True) as connection:
+        with psycopg.Connection.connect(url, autocommit=True, **ROWS) as connection:
             yield connection
 
 

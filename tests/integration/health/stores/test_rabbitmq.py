@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -200,10 +201,11 @@ async def _closed(proxy: Proxy) -> None:
 
 def test_refused_credentials_are_shown_nowhere(rabbitmq: RabbitMQ, caplog: pytest.LogCaptureFixture) -> None:
     """A wrong password, and that of a broker which is down, are shown nowhere, and redacted in the log."""
-    down = f"amqp://shop:{SECRET}@127.0.0.1:{free_port()}/"
-    for url in (rabbitmq.url(password=WRONG), down):
+    port = free_port()
+    for url in (rabbitmq.url(password=WRONG), f"amqp://shop:{SECRET}@127.0.0.1:{port}/"):
         assert shown_secrets(checks.rabbitmq(url), caplog, WRONG, SECRET) == set()
-    assert "ProbableAuthenticationError" in caplog.text
+        gc.collect()  # a connection that was left half made would warn now
+    assert f"while asking amqp://***@127.0.0.1:{port}/" in caplog.text
     assert f"while asking amqp://***@127.0.0.1:{rabbitmq.port}/" in caplog.text
 
 
