@@ -179,7 +179,8 @@ def install(session: nox.Session, name: str, *pins: str) -> None:
         _built.extend(WHEELS.glob("*.whl"))
     (wheel,) = _built
     session.install("--force-reinstall", "--no-deps", str(wheel))  # or pip keeps an older build of the version
-    session.install(f"{wheel}[all]", *group(name), *pins)
+    # Half of the time of an installation goes into compiling what is never imported.
+    session.install("--no-compile", f"{wheel}[all]", *group(name), *pins)
 
 
 def pytest(

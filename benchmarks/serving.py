@@ -41,7 +41,7 @@ def share_lost(library: str, short: bool) -> float:
     One process serves both applications, and is asked for each in turns. A second is one of its processor time, all
     of which it uses under this load, so that other processes do not take part in the figure; the median turn counts.
     """
-    return asyncio.run(_share_lost(library, 1 if short else _TURNS))
+    return asyncio.run(_share_lost(library, 1 if short else _TURNS + 1))
 
 
 async def _share_lost(library: str, turns: int) -> float:
@@ -49,10 +49,10 @@ async def _share_lost(library: str, turns: int) -> float:
     next(add for name, _, add in LIBRARIES if name == library)(measured)
     async with _serving(bare) as without, _serving(measured) as with_it:
         rates: dict[int, list[float]] = {without: [], with_it: []}
-        for _ in range(turns + 1):
+        for _ in range(turns):
             for port, taken in rates.items():
                 taken.append(await _load(f"http://127.0.0.1:{port}/r{_ROUTES - 1}/42", 1))
-    return 1 - median(rates[with_it][1:]) / median(rates[without][1:])
+    return 1 - median(rates[with_it][-_TURNS:]) / median(rates[without][-_TURNS:])  # the first turn warms up
 
 
 @asynccontextmanager

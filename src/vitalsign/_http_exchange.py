@@ -23,12 +23,17 @@ WHERE = "asgi.middleware"
 
 
 class Exchange:
-    """One request and its response, as they pass."""
+    """
+    One request and its response, as they pass.
+
+    Attributes:
+        is_open: Whether the request is still to be recorded.
+    """
 
     __slots__ = (
-        "_began", "_error", "_first_byte", "_gauge", "_has_trailers", "_is_ending", "_is_gone", "_is_open",
-        "_is_unsized", "_method", "_outcome", "_receive", "_received", "_recorder", "_scope", "_send", "_sent",
-        "_start", "_status",
+        "_began", "_error", "_first_byte", "_gauge", "_has_trailers", "_is_ending", "_is_gone", "_is_unsized",
+        "_method", "_outcome", "_receive", "_received", "_recorder", "_scope", "_send", "_sent", "_start", "_status",
+        "is_open",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,7 +47,7 @@ class Exchange:
         self._received = self._sent = 0.0  # bytes; floats, which a histogram takes faster
         self._first_byte = 0.0  # when it was sent; only of a body that takes several messages
         self._error: BaseException | None = None
-        self._is_open = True
+        self.is_open = True
         self._is_ending = self._is_gone = self._is_unsized = self._has_trailers = False
         self._method = method = scope["method"]
         self._gauge = gauge = recorder.in_progress[(method, scope["scheme"]) if recorder.is_by_scheme else method]
@@ -102,22 +107,22 @@ class Exchange:
 
     def finish(self) -> None:
         """Record the request, once, whatever became of its response."""
-        if not self._is_open:
+        if not self.is_open:
             return
-        self._is_open = False
+        self.is_open = False
         now = monotonic()
         elapsed = now - self._began
         try:
             self._gauge.dec()
             status = self._status or NOTHING_SENT
             self._outcome = outcome = CLIENT_GONE if self._is_gone else status
-            add, add_duration, add_first_byte, add_received, add_sent, add_usual = self._recorder.find(
-                self._scope, self._method, status, outcome, self
-            )
+            recording = self._recorder.find(self._scope, self._method, status, outcome, self)
+            add_usual = recording.add_usual
             if add_usual is not None and self._status and not self._is_unsized:
                 # Servers drop the body of an answer to HEAD.
                 add_usual(elapsed, self._received, 0.0 if self._method == "HEAD" else self._sent)
                 return
+            add, add_duration, add_first_byte, add_received, add_sent, _ = recording
             if add is not None:
                 add()
             add_duration(elapsed)

@@ -156,7 +156,8 @@ class MetricsMiddleware:
             exchange.fail(error)
             raise
         else:
-            exchange.finish()
+            if exchange.is_open:
+                exchange.finish()
         finally:
             REQUEST_HEADERS.set(outer)
 
