@@ -28,24 +28,25 @@ REQUEST = contextvars.ContextVar("REQUEST", default="none")
 
 def test_both_kinds_of_check_run_under_trio(health: HealthChecker) -> None:
     """`await health.run()` works as on asyncio: coroutine checks on trio's loop, plain ones on threads."""
-    seen: list[Any] = []
+    seen: dict[str, Any] = {}
 
     @health.check("coroutine")
     async def coroutine() -> None:
         await trio.sleep(0)
-        seen.append(trio.lowlevel.current_trio_token())
+        seen["loop of the check"] = trio.lowlevel.current_trio_token()
 
     @health.check("plain")
     def plain() -> None:
-        seen.append(threading.current_thread().daemon)
+        seen["thread"] = threading.current_thread()
 
     async def application() -> Report:
-        seen.append(trio.lowlevel.current_trio_token())
+        seen["loop"] = trio.lowlevel.current_trio_token()
         return await health.run()
 
     assert trio.run(application).status is Status.PASS
-    assert seen[0] in seen[1:]
-    assert True in seen
+    assert seen["loop of the check"] is seen["loop"]
+    assert seen["thread"] is not threading.main_thread()
+    assert seen["thread"].daemon
 
 
 def test_200_callers_under_trio_run_each_check_once(health: HealthChecker) -> None:
