@@ -1,4 +1,4 @@
-"""The row of a server under load: how many requests it answers, with the middleware and without."""
+"""The rows of a server under load: how many requests it answers, with the middleware and without."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import re
 import shutil
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.util import find_spec
 from statistics import median
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.middleware import LIBRARIES, application
-from benchmarks.rows import SHARE, Contender, Row, Target
+from benchmarks.rows import SHARE, STATED, Contender, Row, Target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 __all__ = ["rows"]
 
 _LOST = 0.05  # of the requests per second of the bare application
 _ROUTES = 20
-_TURNS = 4
+_SECONDS = 10
+_BLOCK = 50  # requests
+_WARM_UP = 0.1  # of the blocks
 _CONNECTIONS = 32
 
 
@@ -29,37 +32,95 @@ def rows() -> list[Row]:
     """Return the rows of this module: none where there is no wrk, which makes the load."""
     if shutil.which("wrk") is None:
         return []
-    libraries = tuple(Contender(name, distribution, partial(share_lost, name)) for name, distribution, _ in LIBRARIES)
-    title = f"uvicorn under wrk, {_CONNECTIONS} connections: share of the bare application's requests/s that is lost"
-    return [Row("serving.requests", title, SHARE, libraries, Target(limit=_LOST))]
+    found = [
+        _row(
+            "serving.requests",
+            "a Starlette application that answers two bytes",
+            application,
+            "h11",
+            Target(limit=_LOST),
+        ),
+        _row("serving.fastapi", "a FastAPI application that answers JSON", _fastapi, "h11", Target(limit=_LOST)),
+    ]
+    if find_spec("httptools") is not None:
+        found.append(
+            _row("serving.httptools", "the Starlette application, by httptools", application, "httptools", STATED)
+        )
+    return found
 
 
-def share_lost(library: str, short: bool) -> float:
+def _row(name: str, what: str, make: Callable[[int], Any], parser: str, target: Target) -> Row:
+    return Row(
+        name,
+        f"uvicorn under wrk, {what}: share of the bare application's requests/s that is lost",
+        SHARE,
+        tuple(
+            Contender(library, distribution, partial(share_lost, library, make, parser))
+            for library, distribution, _ in LIBRARIES
+        ),
+        target,
+    )
+
+
+def share_lost(library: str, make: Callable[[int], Any], parser: str, short: bool) -> float:
     """
     Return by how much fewer requests a process answers in a second with the middleware than without.
 
-    One process serves both applications, and is asked for each in turns. A second is one of its processor time, all
-    of which it uses under this load, so that other processes do not take part in the figure; the median turn counts.
+    One process serves both applications by one socket, under one load, and lets them take turns, a block of requests
+    each. So a machine whose pace changes from one second to the next disturbs both alike. A second is one of the
+    process's own processor time, all of which it uses under this load; the median pair of blocks counts.
     """
-    return asyncio.run(_share_lost(library, 1 if short else _TURNS + 1))
-
-
-async def _share_lost(library: str, turns: int) -> float:
-    bare, measured = application(_ROUTES), application(_ROUTES)
+    bare, measured = make(_ROUTES), make(_ROUTES)
     next(add for name, _, add in LIBRARIES if name == library)(measured)
-    async with _serving(bare) as without, _serving(measured) as with_it:
-        rates: dict[int, list[float]] = {without: [], with_it: []}
-        for _ in range(turns):
-            for port, taken in rates.items():
-                taken.append(await _load(f"http://127.0.0.1:{port}/r{_ROUTES - 1}/42", 1))
-    return 1 - median(rates[with_it][-_TURNS:]) / median(rates[without][-_TURNS:])  # the first turn warms up
+    turns = _Turns(bare, measured)
+    asyncio.run(_load(turns, parser, 1 if short else _SECONDS))
+    lost = [1 - without / with_it for without, with_it in zip(*turns.taken, strict=False)]
+    return median(lost[int(len(lost) * _WARM_UP) :])
+
+
+class _Turns:
+    """
+    Let applications answer in turns.
+
+    Attributes:
+        taken: Seconds of each application's blocks.
+    """
+
+    def __init__(self, *apps: Any) -> None:
+        self.taken: tuple[list[float], ...] = tuple([] for _ in apps)
+        self._apps = apps
+        self._answered = 0
+        self._turn = 0
+        self._began = process_time()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._answered == _BLOCK:
+            now = process_time()
+            self.taken[self._turn].append(now - self._began)
+            self._began = now
+            self._answered = 0
+            self._turn = (self._turn + 1) % len(self._apps)
+        self._answered += 1
+        await self._apps[self._turn](scope, receive, send)
+
+
+async def _load(app: Any, parser: str, seconds: int) -> None:
+    async with _serving(app, parser) as port:
+        command = ("wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", f"http://127.0.0.1:{port}/r{_ROUTES - 1}/42")
+        wrk = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        report = (await wrk.communicate())[0].decode()
+    if re.search(r"[1-9]\d* requests in", report) is None or "Non-2xx" in report or "Socket errors" in report:
+        raise RuntimeError(f"The load was not answered as it should be: {report}")
 
 
 @asynccontextmanager
-async def _serving(app: Any) -> AsyncIterator[int]:
+async def _serving(app: Any, parser: Any) -> AsyncIterator[int]:
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False, lifespan="off"))
+    config = uvicorn.Config(
+        app, port=0, http=parser, loop="asyncio", log_level="warning", access_log=False, lifespan="off"
+    )
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
@@ -68,14 +129,14 @@ async def _serving(app: Any) -> AsyncIterator[int]:
     await serving
 
 
-async def _load(url: str, seconds: int) -> float:
-    """Return the requests that were answered per second of this process."""
-    command = ("wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", url)
-    start = process_time()
-    wrk = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    report = (await wrk.communicate())[0].decode()
-    spent = process_time() - start
-    answered = re.search(r"(\d+) requests in", report)
-    if answered is None or "Non-2xx" in report or "Socket errors" in report:
-        raise RuntimeError(f"The load was not answered as it should be: {report}")
-    return int(answered[1]) / spent
+def _fastapi(routes: int) -> Any:
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    async def answer(id: int) -> dict[str, Any]:  # noqa: A002  # named as in the path
+        return {"id": id, "name": "a thing", "price": 12.5}
+
+    for number in range(routes):
+        app.add_api_route(f"/r{number}/{{id}}", answer)
+    return app

@@ -51,7 +51,7 @@ class Exchange:
         self._is_ending = self._is_gone = self._is_unsized = self._has_trailers = False
         self._method = method = scope["method"]
         self._gauge = gauge = recorder.in_progress[(method, scope["scheme"]) if recorder.is_by_scheme else method]
-        gauge.inc()
+        gauge._begin_one()
 
     async def receive(self) -> Message:
         """Take a message from the server, and count the body that it brings."""
@@ -70,9 +70,9 @@ class Exchange:
         try:
             kind = message["type"]
             if kind == "http.response.body":
-                self._sent += len(message.get("body", b""))
-                if not (self._has_trailers or message.get("more_body")):
-                    self._is_ending = True
+                if "body" in message:
+                    self._sent += len(message["body"])
+                self._is_ending = not (message.get("more_body") or self._has_trailers)
             elif kind == "http.response.start":
                 self._status = message["status"]
                 self._start = message
@@ -113,26 +113,24 @@ class Exchange:
         now = monotonic()
         elapsed = now - self._began
         try:
-            self._gauge.dec()
+            self._gauge._end_one()
             status = self._status or NOTHING_SENT
             self._outcome = outcome = CLIENT_GONE if self._is_gone else status
-            recording = self._recorder.find(self._scope, self._method, status, outcome, self)
-            add_usual = recording.add_usual
-            if add_usual is not None and self._status and not self._is_unsized:
-                # Servers drop the body of an answer to HEAD.
-                add_usual(elapsed, self._received, 0.0 if self._method == "HEAD" else self._sent)
+            to = self._recorder.find(self._scope, self._method, status, outcome, self)
+            sent = 0.0 if self._method == "HEAD" else self._sent  # servers drop the body of an answer to HEAD
+            if to.add_usual is not None and self._status and not self._is_unsized:
+                to.add_usual(elapsed, self._received, sent)
                 return
-            add, add_duration, add_first_byte, add_received, add_sent, _ = recording
-            if add is not None:
-                add()
-            add_duration(elapsed)
-            if add_received is not None:
-                add_received(self._received)
+            if to.add_request is not None:
+                to.add_request()
+            to.add_duration(elapsed)
+            if to.add_request_size is not None:
+                to.add_request_size(self._received)
             if self._status:
-                if add_sent is not None and not self._is_unsized:
-                    add_sent(0.0 if self._method == "HEAD" else self._sent)
-                if add_first_byte is not None and (self._first_byte or self._is_ending):
-                    add_first_byte((self._first_byte or now) - self._began)
+                if to.add_response_size is not None and not self._is_unsized:
+                    to.add_response_size(sent)
+                if to.add_first_byte is not None and (self._first_byte or self._is_ending):
+                    to.add_first_byte((self._first_byte or now) - self._began)
         except Exception as error:  # noqa: BLE001
             internal_error(WHERE, error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vitalsign._http_labels import ExtraLabels
 from vitalsign._http_websockets import WebSocketMetrics
@@ -35,20 +35,49 @@ OTHER_METHOD = "__other__"
 _SIZE_BUCKETS = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)  # 256 B to 16 MiB by factors of 4
 
 
-class Recording(NamedTuple):
+class Recording:
     """
-    What writes the figures of one kind of request, looked up once.
+    What writes the figures of one kind of request, looked up once; None where one is not measured.
 
-    `add_usual` does all of it at once, of a request that has a duration and the sizes of both bodies and nothing else;
-    None where there is something else to be measured, or less.
+    Attributes:
+        add_request: Counts a request.
+        add_duration: Observes its seconds.
+        add_first_byte: Observes the seconds until the first byte of the response's body.
+        add_request_size: Observes the bytes of the request's body.
+        add_response_size: Observes the bytes of the response's body.
+        add_usual: Does all of it at once, given a duration and both sizes; None where something else is measured too,
+            or less.
+        router: Of the requests; with what the framework chose, it stays alive as long as it is known by its identity.
+        chosen: What the framework chose.
+        method: Of the requests.
+        outcome: Of the requests: their status.
     """
 
-    add_request: Callable[[], None] | None
-    add_duration: Callable[[float], None]
-    add_first_byte: Callable[[float], None] | None
-    add_request_size: Callable[[float], None] | None
-    add_response_size: Callable[[float], None] | None
-    add_usual: Callable[[float, float, float], None] | None = None
+    __slots__ = (
+        "add_duration", "add_first_byte", "add_request", "add_request_size", "add_response_size", "add_usual", "chosen",
+        "method", "outcome", "router",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        add_request: Callable[[], None] | None = None,
+        add_duration: Callable[[float], None],
+        add_first_byte: Callable[[float], None] | None,
+        add_request_size: Callable[[float], None] | None,
+        add_response_size: Callable[[float], None] | None,
+        add_usual: Callable[[float, float, float], None] | None = None,
+    ) -> None:
+        self.add_request = add_request
+        self.add_duration = add_duration
+        self.add_first_byte = add_first_byte
+        self.add_request_size = add_request_size
+        self.add_response_size = add_response_size
+        self.add_usual = add_usual
+        self.router: object = None
+        self.chosen: object = None
+        self.method = ""
+        self.outcome = 0
 
 
 class _InProgress(ChildCache):
@@ -151,13 +180,16 @@ class HttpMetrics:
             metric and metric.labels(method, endpoint)
             for metric in (self._first_bytes, self._request_sizes, self._response_sizes)
         )
+        add_usual = None
+        if received and sent and not first_bytes:
+            add_usual = counted_with(requests, durations, received, sent)
         return Recording(
-            requests.inc,
-            durations.observe,
-            first_bytes.observe if first_bytes else None,
-            received.observe if received else None,
-            sent.observe if sent else None,
-            counted_with(requests, durations, received, sent) if received and sent and not first_bytes else None,
+            add_request=requests.inc,
+            add_duration=durations.observe,
+            add_first_byte=first_bytes.observe if first_bytes else None,
+            add_request_size=received.observe if received else None,
+            add_response_size=sent.observe if sent else None,
+            add_usual=add_usual,
         )
 
     def count_exception(self, method: str, endpoint: str, error: BaseException) -> None:

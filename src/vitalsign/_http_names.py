@@ -39,11 +39,10 @@ class OpenTelemetryMetrics(HttpMetrics):
         route = "" if endpoint == UNMATCHED else endpoint
         labels = (self._bounded(method), route, self._status_text(status), *extra)
         return Recording(
-            None,
-            self._durations.labels(*labels).observe,
-            self._first_bytes.labels(*labels).observe if self._first_bytes else None,
-            self._request_sizes.labels(*labels).observe if self._request_sizes else None,
-            self._response_sizes.labels(*labels).observe if self._response_sizes else None,
+            add_duration=self._durations.labels(*labels).observe,
+            add_first_byte=self._first_bytes.labels(*labels).observe if self._first_bytes else None,
+            add_request_size=self._request_sizes.labels(*labels).observe if self._request_sizes else None,
+            add_response_size=self._response_sizes.labels(*labels).observe if self._response_sizes else None,
         )
 
     def count_exception(self, method: str, endpoint: str, error: BaseException) -> None:

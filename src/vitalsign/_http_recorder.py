@@ -48,6 +48,8 @@ class Recorder:
         self.extra = metrics.extra
         self._metrics = metrics
         self._templates = templates
+        # By kind of request; and by route, of whatever kind the latest request to it was: mostly the next is like it.
+        # What the framework chose is told by identity, since routes cannot be hashed.
         self._known = ChildCache(metrics.families())
 
     def find(self, scope: Scope, method: str, status: int, outcome: int, exchange: Described) -> Recording:
@@ -61,10 +63,26 @@ class Recorder:
             outcome: Status to count: another one if the client did not get the response.
             exchange: The request and its response, for label functions.
         """
-        # What the framework chose is told by identity: routes cannot be hashed.
-        chosen = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
-        if chosen is None:
-            chosen = scope["route"] if "route" in scope else scope.get("endpoint")
+        chosen = scope["route"] if "route" in scope else scope.get("endpoint")
+        if "fastapi" in scope:
+            context = scope["fastapi"].get("effective_route_context")
+            if context is not None:
+                chosen = context
+        latest = self._known.get(id(chosen))
+        if (
+            latest is not None
+            and latest.outcome == outcome
+            and latest.method == method
+            and latest.router is scope.get("router")
+        ):
+            return latest  # type: ignore[no-any-return]
+        return self._look_up(scope, chosen, method, status, outcome, exchange)
+
+    def _look_up(
+        self, scope: Scope, chosen: Any, method: str, status: int, outcome: int, exchange: Described
+    ) -> Recording:
+        """Find a recording among all that are known, or make it."""
+        age = self._known.age
         router = scope.get("router")
         key: tuple[Any, ...] = (id(router), id(chosen), method, outcome)
         if chosen is None:
@@ -75,18 +93,19 @@ class Recorder:
         if self.extra is not None:
             extra = self.extra.values(exchange.describe())
             key += extra
-        try:
-            return self._known[key][0]  # type: ignore[no-any-return]
-        except KeyError:
-            pass
-        age = self._known.age
-        endpoint, is_settled = self._endpoint(scope, chosen, status)
-        recording = self._metrics.recording(method, endpoint, outcome, extra)
-        if is_settled and method in KNOWN_METHODS:
-            if len(self._known) >= _MAX_RECORDINGS:
+        recording: Recording | None = self._known.get(key)
+        if recording is None:
+            endpoint, is_settled = self._endpoint(scope, chosen, status)
+            recording = self._metrics.recording(method, endpoint, outcome, extra)
+            if not is_settled or method not in KNOWN_METHODS:
+                return recording
+            recording.router, recording.chosen, recording.method, recording.outcome = router, chosen, method, outcome
+            if len(self._known) + 1 >= _MAX_RECORDINGS:
                 self._known.forget()
                 age = self._known.age
-            self._known.keep(key, (recording, (router, chosen)), age)  # kept alive: nothing else may get their ids
+            self._known.keep(key, recording, age)
+        if chosen is not None and self.extra is None:
+            self._known.keep(id(chosen), recording, age)
         return recording
 
     def count_exception(self, scope: Scope, method: str, status: int, error: Exception) -> None:

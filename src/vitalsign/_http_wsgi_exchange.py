@@ -60,7 +60,7 @@ class WsgiExchange:
         self._method = method = environ["REQUEST_METHOD"]
         key = (method, environ["wsgi.url_scheme"]) if recorder.is_by_scheme else method
         self._gauge = gauge = recorder.in_progress[key]
-        gauge.inc()
+        gauge._begin_one()
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -132,7 +132,7 @@ class WsgiExchange:
         self._is_open = False
         now = monotonic()
         try:
-            self._gauge.dec()
+            self._gauge._end_one()
             status = NOTHING_SENT if self._status is None else self._status
             is_gone = not self._is_complete and not self._is_all_there()
             self._outcome = outcome = CLIENT_GONE if is_gone else status
@@ -150,20 +150,19 @@ class WsgiExchange:
         self._environ.pop(REQUEST, None)
 
     def _record(self, now: float, status: int, outcome: int) -> None:
-        add, add_duration, add_first_byte, add_received, add_sent, _ = self._recorder.find(
-            self._environ, self._method, status, outcome, self
-        )
-        if add is not None:
-            add()
-        add_duration(now - self._began)
-        if add_received is not None and (received := self._request_size()) is not None:
-            add_received(float(received))
+        to = self._recorder.find(self._environ, self._method, status, outcome, self)
+        if to.add_request is not None:
+            to.add_request()
+        to.add_duration(now - self._began)
+        if to.add_request_size is not None and (received := self._request_size()) is not None:
+            to.add_request_size(float(received))
         if self._status is None or self._is_unsized:
             return
-        if add_sent is not None:
-            add_sent(0.0 if self._method == "HEAD" else self._sent)  # servers drop the body of an answer to HEAD
-        if add_first_byte is not None:
-            add_first_byte((self._first_byte or now) - self._began)
+        if to.add_response_size is not None:
+            sent = 0.0 if self._method == "HEAD" else self._sent  # servers drop the body of an answer to HEAD
+            to.add_response_size(sent)
+        if to.add_first_byte is not None:
+            to.add_first_byte((self._first_byte or now) - self._began)
 
     def _request_size(self) -> int | None:
         length = self._environ.get("CONTENT_LENGTH")

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AccessLogMiddleware", "MetricsApp", "MetricsMiddleware", "RequestInfo", "metrics_app"]
 
+_set_headers, _reset_headers = REQUEST_HEADERS.set, REQUEST_HEADERS.reset  # looked up once: each request uses them
+
 
 class MetricsMiddleware:
     """
@@ -148,8 +150,7 @@ class MetricsMiddleware:
         if exchange is None:
             await self.app(scope, receive, send)
             return
-        outer = REQUEST_HEADERS.get()
-        REQUEST_HEADERS.set(scope.get("headers"))
+        token = _set_headers(scope.get("headers"))
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
@@ -159,7 +160,10 @@ class MetricsMiddleware:
             if exchange.is_open:
                 exchange.finish()
         finally:
-            REQUEST_HEADERS.set(outer)
+            try:  # noqa: SIM105  # suppress() takes longer than all of this
+                _reset_headers(token)
+            except ValueError:  # whoever closed this coroutine did so in a context of their own
+                pass
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is no HTTP request, or none that these metrics measure."""

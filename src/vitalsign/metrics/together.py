@@ -21,10 +21,12 @@ def counted_with(
     """
     Return what counts an event and observes three figures of it.
 
-    It does what one `inc()` and three `observe()` do, in half of their time: on the thread that owns the cells of all
-    four it writes them without calling anything. So the figures must not be NaN or -Inf, which observe() would sort.
+    It does what one `inc()` and three `observe()` do, in a third of their time: on the thread that owns the cells of
+    all four it writes them without a call, but for figures above the first bound. So the figures must not be NaN or
+    -Inf, which observe() would sort.
     """
     first_bounds, second_bounds, third_bounds = first._bounds, second._bounds, third._bounds
+    first_least, second_least, third_least = first_bounds[1], second_bounds[1], third_bounds[1]
 
     def write(one: float, two: float, three: float) -> None:
         shard = cells._thread_local.shard
@@ -32,13 +34,14 @@ def counted_with(
             count._number += 1
             own = first._cells
             own[0] += one
-            own[bisect_left(first_bounds, one)] += 1
+            own[1 if one <= first_least else bisect_left(first_bounds, one)] += 1
             own = second._cells
-            own[0] += two
-            own[bisect_left(second_bounds, two)] += 1
+            if two:
+                own[0] += two
+            own[1 if two <= second_least else bisect_left(second_bounds, two)] += 1
             own = third._cells
             own[0] += three
-            own[bisect_left(third_bounds, three)] += 1
+            own[1 if three <= third_least else bisect_left(third_bounds, three)] += 1
         else:
             count.inc()
             first.observe(one)

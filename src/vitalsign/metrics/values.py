@@ -119,6 +119,20 @@ class GaugeCell(ValueCell):
         else:
             self._add(-amount)
 
+    def _begin_one(self) -> None:
+        """Do what inc() does, sooner: for code of ours that has made sure that the gauge can be added to."""
+        if cells._storage is None and _HAS_GIL:
+            self._number += 1
+        else:
+            self._add(1)
+
+    def _end_one(self) -> None:
+        """Do so for dec()."""
+        if cells._storage is None and _HAS_GIL:
+            self._number -= 1
+        else:
+            self._add(-1)
+
     def set(self, value: float) -> None:
         """Set the gauge to *value*."""
         if self._labelvalues is None:

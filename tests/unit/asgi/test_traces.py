@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING, Any
 
-from tests.unit.asgi.driver import call, request
+from tests.unit.asgi.driver import call, http_scope, request
 from vitalsign import Counter
 from vitalsign._trace import REQUEST_HEADERS, Trace, current_trace
 from vitalsign.asgi import MetricsMiddleware
@@ -87,3 +88,22 @@ def test_trace_ends_with_a_request_that_fails(registry: CollectorRegistry) -> No
 
     asyncio.run(ask())
     assert f'exception="ValueError",method="GET"}} 1.0 # {{span_id="{SPAN}"' in generate_openmetrics(registry).decode()
+
+
+def test_request_closed_from_elsewhere_ends_quietly(registry: CollectorRegistry) -> None:
+    """A server that drops a request from another context than it began in gets no error, and the client has left."""
+
+    class Never:
+        def __await__(self) -> Any:
+            yield
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await Never()
+
+    measured = MetricsMiddleware(app, registry=registry)
+    request_of_its_own: Any = measured(http_scope("/", **traceparent()), None, None)  # type: ignore[arg-type]
+    contextvars.Context().run(request_of_its_own.send, None)
+    request_of_its_own.close()
+    labels = {"method": "GET", "endpoint": "__unmatched__", "status": "499"}
+    assert registry.get_sample_value("http_requests_total", labels) == 1
+    assert REQUEST_HEADERS.get() is None

@@ -14,7 +14,7 @@ import pytest
 
 from tests.processes import forked, run_script
 from vitalsign import Counter, Gauge, Histogram, Summary
-from vitalsign.metrics import cells, shards
+from vitalsign.metrics import cells, shards, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +103,29 @@ def test_gauge_loses_no_step_among_threads_that_switch_all_the_time(registry: Co
     finally:
         sys.setswitchinterval(interval)
     assert value_of(registry, "g") == 80_000 * amount
+
+
+@pytest.mark.parametrize("has_gil", [True, False], ids=["gil", "free-threaded"])
+def test_what_is_in_progress_comes_back_to_where_it_was(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, has_gil: bool
+) -> None:
+    """The short way up and down, which middleware takes, loses no step either; without the GIL it takes the lock."""
+    monkeypatch.setattr("vitalsign.metrics.values._HAS_GIL", has_gil and values._HAS_GIL)
+    gauge = Gauge("g", "g", registry=registry)
+
+    def move() -> None:
+        for number in range(10_000):
+            gauge._begin_one()
+            if number % 2:
+                gauge._end_one()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        in_threads(8, move)
+    finally:
+        sys.setswitchinterval(interval)
+    assert value_of(registry, "g") == 40_000
 
 
 def test_children_made_by_threads_at_once_are_one(registry: CollectorRegistry) -> None:

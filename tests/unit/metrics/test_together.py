@@ -5,23 +5,27 @@ from __future__ import annotations
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tests.processes import run_script
 from vitalsign import Counter, Histogram, generate_latest
 from vitalsign.metrics.together import counted_with
 
-FIGURES = [(0.0, 0.0, 1.0), (0.5, 1.0, 2.0), (1.0, 3.0, 2.5), (7.5, 99.0, float("inf"))]
+INF = float("inf")
+BOUNDS = [(1, 2, 3), (0,), (-2.5, -1, 0, 0.5)]
+FIGURES = [(0.0, 0.0, 1.0), (0.5, 1.0, 2.0), (1.0, 3.0, 2.5), (7.5, 99.0, INF)]
 
 
 class Metrics:
     """A counter and three histograms on a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, buckets=(1, 2, 3)) -> None:
         self.registry = CollectorRegistry()
         self.count = Counter("events", "Events.", ["kind"], registry=self.registry).labels("a")
         self.first, self.second, self.third = (
-            Histogram(name, "Figures.", ["kind"], buckets=(1, 2, 3), registry=self.registry).labels("a")
+            Histogram(name, "Figures.", ["kind"], buckets=buckets, registry=self.registry).labels("a")
             for name in ("first", "second", "third")
         )
 
@@ -59,6 +63,20 @@ def test_one_call_does_what_four_do(is_in_thread, events):
         in_a_thread(apart.write_apart, *figures)
     assert together.page() == apart.page()
     assert f'events_total{{kind="a"}} {events}.0'.encode() in together.page()
+
+
+finite = st.sampled_from([0.0, -0.0, 0.5, 1.0, 3.0, -2.5]) | st.floats(allow_nan=False, min_value=-1e300)
+
+
+@given(st.sampled_from(BOUNDS), st.lists(st.tuples(finite, finite, finite), min_size=1))
+def test_any_figures_fall_where_they_belong(buckets, events):
+    """Whatever the bounds and the figures, on a bound or beside it, the page is that of four calls each."""
+    together, apart = Metrics(buckets), Metrics(buckets)
+    write = counted_with(together.count, together.first, together.second, together.third)
+    for figures in events:
+        write(*figures)
+        apart.write_apart(*figures)
+    assert together.page() == apart.page()
 
 
 def test_cells_of_different_threads():
