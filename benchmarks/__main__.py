@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import exporting, health, importing, instruments, memory, middleware, processes, rendering, serving
 from benchmarks.measuring import measure
@@ -17,11 +18,13 @@ from benchmarks.report import Machine, as_json, as_markdown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.measuring import Outcome
     from benchmarks.rows import Row
 
 __all__ = ["all_rows", "main"]
 
 _ROUNDS = 5
+_AT_ONCE = 3  # rows of a short run, whose figures mean nothing
 _ROW_MODULES = (instruments, rendering, processes, memory, importing, middleware, serving, exporting, health)
 
 
@@ -46,10 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     run = {"rounds": 1 if options.short else _ROUNDS, "short": options.short}
     machine = Machine.present()
-    outcomes = []
-    for place, row in enumerate(rows, 1):
-        print(f"[{place}/{len(rows)}] {row.key}", file=sys.stderr, flush=True)
-        outcomes.append(measure(row, **run))
+    with ThreadPoolExecutor(_AT_ONCE if options.short else 1) as pool:
+        outcomes = list(pool.map(lambda place: _measured(place, rows, **run), range(len(rows))))
     table = as_markdown(machine, outcomes, **run)
     print(table, end="")
     if options.markdown:
@@ -57,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(as_json(machine, outcomes, **run), indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _measured(place: int, rows: Sequence[Row], **run: Any) -> Outcome:
+    print(f"[{place + 1}/{len(rows)}] {rows[place].key}", file=sys.stderr, flush=True)
+    return measure(rows[place], **run)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from vitalsign import Counter, Gauge, Histogram, Summary
 from vitalsign.metrics import cells, shards, values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from prometheus_client import CollectorRegistry
 
@@ -35,6 +36,17 @@ def in_threads(number: int, work: Callable[[], object]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+@contextmanager
+def switching_all_the_time() -> Iterator[None]:
+    """Interrupt threads as often as they can be in a block."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def value_of(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -96,12 +108,8 @@ def test_gauge_loses_no_step_among_threads_that_switch_all_the_time(registry: Co
         for _ in range(10_000):
             gauge.inc(amount)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+    with switching_all_the_time():
         in_threads(8, move)
-    finally:
-        sys.setswitchinterval(interval)
     assert value_of(registry, "g") == 80_000 * amount
 
 
@@ -119,12 +127,8 @@ def test_what_is_in_progress_comes_back_to_where_it_was(
             if number % 2:
                 gauge._end_one()
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+    with switching_all_the_time():
         in_threads(8, move)
-    finally:
-        sys.setswitchinterval(interval)
     assert value_of(registry, "g") == 40_000
 
 
