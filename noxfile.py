@@ -40,7 +40,14 @@ UPSTREAM = ["0.26.0", "newest"]
 """Releases of prometheus_client whose tests vitalsign is held to."""
 
 PORTABLE = ["-m", "not slow", "tests/unit", "tests/property", "tests/typing", "tests/test_contract.py"]
-"""Options that choose the tests of what may depend on the version of Python or of a library."""
+"""Options that choose the tests of what may depend on the version of Python."""
+
+DEPENDENT = [*(option for option in PORTABLE if option != "tests/property")]
+DEPENDENT += ["--ignore=tests/unit/metrics/processes", "--ignore=tests/unit/demo"]
+"""Options that choose the tests of what may depend on the version of a library."""
+
+FEWER_EXAMPLES = {"VITALSIGN_PROCESSES_EXAMPLES": "4", "VITALSIGN_FUZZ_EXAMPLES": "20"}
+"""For tests that run elsewhere with all of theirs."""
 
 LAST_YEAR = ["fastapi==0.121.3"]
 """Releases of November 2025, which many services still run; `tests` takes the newest, `minimums` the oldest."""
@@ -86,7 +93,7 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     if session.python != RUNNING:
         # Servers, documents and tools are the same whatever Python tests them, and tracing doubles the time.
-        pytest(session, *(session.posargs or PORTABLE))
+        pytest(session, *(session.posargs or PORTABLE), env=FEWER_EXAMPLES)
         return
     COVERAGE.mkdir(parents=True, exist_ok=True)
     for stale in COVERAGE.glob(".coverage*"):
@@ -114,7 +121,7 @@ def minimums(session: nox.Session) -> None:
     install(session, "test", *lowest([*direct, *group("frameworks")]))
     session.run("python", "-m", "pip", "list")
     # Old releases warn of what later ones have mended.
-    pytest(session, "-W", "default", *PORTABLE)
+    pytest(session, "-W", "default", *DEPENDENT)
 
 
 @nox.session

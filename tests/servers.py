@@ -374,6 +374,7 @@ def start_uvicorn(tmp_path: Path) -> Iterator[StartUvicorn]:
             port = free_port()
             command = [
                 *(sys.executable, "-m", "uvicorn", app, "--app-dir", str(ROOT)),
+                "--http=h11",  # httptools, where it is installed, refuses methods that HTTP does not know
                 *("--host", "127.0.0.1", "--port", str(port), *options),
             ]
             log = tmp_path / f"uvicorn-{port}.log"
