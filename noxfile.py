@@ -40,11 +40,7 @@ UPSTREAM = ["0.26.0", "newest"]
 """Releases of prometheus_client whose tests vitalsign is held to."""
 
 PORTABLE = ["-m", "not slow", "tests/unit", "tests/property", "tests/typing", "tests/test_contract.py"]
-"""Options that choose the tests of what may depend on the version of Python."""
-
-DEPENDENT = [*(option for option in PORTABLE if option != "tests/property")]
-DEPENDENT += ["--ignore=tests/unit/metrics/processes", "--ignore=tests/unit/demo"]
-"""Options that choose the tests of what may depend on the version of a library."""
+"""Options that choose the tests of what may depend on the version of Python or of a library."""
 
 FEWER_EXAMPLES = {"VITALSIGN_PROCESSES_EXAMPLES": "4", "VITALSIGN_FUZZ_EXAMPLES": "20"}
 """For tests that run elsewhere with all of theirs."""
@@ -121,7 +117,7 @@ def minimums(session: nox.Session) -> None:
     install(session, "test", *lowest([*direct, *group("frameworks")]))
     session.run("python", "-m", "pip", "list")
     # Old releases warn of what later ones have mended.
-    pytest(session, "-W", "default", *DEPENDENT)
+    pytest(session, "-W", "default", *PORTABLE, env=FEWER_EXAMPLES)
 
 
 @nox.session
