@@ -159,3 +159,21 @@ def test_requirements_are_installed_once(bootstrap, monkeypatch, tmp_path):
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path / "second")
     bootstrap.install_once(tmp_path / "python", "thing")
     assert ran == ["thing"] * 3
+
+
+def test_tests_run_without_the_faster_installer(bootstrap, monkeypatch, tmp_path):
+    """Where there is no uv to be had, nox runs all the same."""
+    ran = []
+
+    def install_once(python, requirement):
+        ran.append(requirement)
+        if requirement == bootstrap.UV:
+            raise bootstrap.BootstrapError("there is none for this machine")
+
+    monkeypatch.setattr(bootstrap, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(bootstrap, "virtual_environment", lambda: tmp_path / "python")
+    monkeypatch.setattr(bootstrap, "install_once", install_once)
+    monkeypatch.setattr(bootstrap, "install_servers", lambda: None)
+    monkeypatch.setattr(bootstrap.subprocess, "call", lambda command, **_: ran.append(command[2]) or 0)
+    assert bootstrap.test(["-s", "lint"]) == 0
+    assert ran == [bootstrap.NOX, bootstrap.UV, "nox"]
