@@ -6,11 +6,13 @@ import asyncio
 import re
 import shutil
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from statistics import median
+from tempfile import TemporaryFile
 from time import process_time
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from benchmarks.middleware import LIBRARIES, application
 from benchmarks.rows import SHARE, STATED, Contender, Row, Target
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rows"]
 
-_LOST = 0.05  # of the requests per second of the bare application
+_KEPT = Target(limit=0.05)  # 95 % of the requests per second of the bare application
 _ROUTES = 20
 _SECONDS = 10
 _BLOCK = 50  # requests
@@ -28,41 +30,55 @@ _WARM_UP = 0.1  # of the blocks
 _CONNECTIONS = 32
 
 
+@dataclass(frozen=True)
+class _Server:
+    """
+    How uvicorn is started.
+
+    Attributes:
+        parser: Of HTTP/1.1; h11 is what uvicorn has without extras.
+        is_logging: Whether it writes its access log, as it does unless told otherwise; here to a file.
+    """
+
+    parser: str = "h11"
+    is_logging: bool = True
+
+
+_SILENT = _Server(is_logging=False)
+_STARLETTE = "a Starlette application that answers two bytes"
+_FASTAPI = "a FastAPI application that answers JSON"
+
+
 def rows() -> list[Row]:
     """Return the rows of this module: none where there is no wrk, which makes the load."""
     if shutil.which("wrk") is None:
         return []
     found = [
-        _row(
-            "serving.requests",
-            "a Starlette application that answers two bytes",
-            application,
-            "h11",
-            Target(limit=_LOST),
-        ),
-        _row("serving.fastapi", "a FastAPI application that answers JSON", _fastapi, "h11", Target(limit=_LOST)),
+        _row("serving.fastapi", f"uvicorn as it comes under wrk, {_FASTAPI}", _fastapi, _Server()),
+        _row("serving.starlette", f"uvicorn as it comes under wrk, {_STARLETTE}", application, _Server()),
+        _row("serving.fastapi_silent", f"the same without access log, {_FASTAPI}", _fastapi, _SILENT),
+        _row("serving.starlette_silent", f"the same without access log, {_STARLETTE}", application, _SILENT),
     ]
     if find_spec("httptools") is not None:
-        found.append(
-            _row("serving.httptools", "the Starlette application, by httptools", application, "httptools", STATED)
-        )
+        httptools = _Server("httptools", is_logging=False)
+        found.append(_row("serving.httptools", f"the same by httptools, {_STARLETTE}", application, httptools, STATED))
     return found
 
 
-def _row(name: str, what: str, make: Callable[[int], Any], parser: str, target: Target) -> Row:
+def _row(key: str, title: str, make: Callable[[int], Any], server: _Server, target: Target = _KEPT) -> Row:
     return Row(
-        name,
-        f"uvicorn under wrk, {what}: share of the bare application's requests/s that is lost",
+        key,
+        f"{title}: share of the bare application's requests/s that is lost",
         SHARE,
         tuple(
-            Contender(library, distribution, partial(share_lost, library, make, parser))
+            Contender(library, distribution, partial(share_lost, library, make, server))
             for library, distribution, _ in LIBRARIES
         ),
         target,
     )
 
 
-def share_lost(library: str, make: Callable[[int], Any], parser: str, short: bool) -> float:
+def share_lost(library: str, make: Callable[[int], Any], server: _Server, short: bool) -> float:
     """
     Return by how much fewer requests a process answers in a second with the middleware than without.
 
@@ -73,7 +89,7 @@ def share_lost(library: str, make: Callable[[int], Any], parser: str, short: boo
     bare, measured = make(_ROUTES), make(_ROUTES)
     next(add for name, _, add in LIBRARIES if name == library)(measured)
     turns = _Turns(bare, measured)
-    asyncio.run(_load(turns, parser, 1 if short else _SECONDS))
+    asyncio.run(_load(turns, server, 1 if short else _SECONDS))
     lost = [1 - without / with_it for without, with_it in zip(*turns.taken, strict=False)]
     return median(lost[int(len(lost) * _WARM_UP) :])
 
@@ -104,8 +120,8 @@ class _Turns:
         await self._apps[self._turn](scope, receive, send)
 
 
-async def _load(app: Any, parser: str, seconds: int) -> None:
-    async with _serving(app, parser) as port:
+async def _load(app: Any, server: _Server, seconds: int) -> None:
+    async with _serving(app, server) as port:
         command = ("wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", f"http://127.0.0.1:{port}/r{_ROUTES - 1}/42")
         wrk = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         report = (await wrk.communicate())[0].decode()
@@ -114,19 +130,37 @@ async def _load(app: Any, parser: str, seconds: int) -> None:
 
 
 @asynccontextmanager
-async def _serving(app: Any, parser: Any) -> AsyncIterator[int]:
+async def _serving(app: Any, kind: _Server) -> AsyncIterator[int]:
     import uvicorn
 
-    config = uvicorn.Config(
-        app, port=0, http=parser, loop="asyncio", log_level="warning", access_log=False, lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    with TemporaryFile("w") as log:
+        config = uvicorn.Config(
+            app,
+            port=0,
+            http=kind.parser,  # type: ignore[arg-type]  # a literal there
+            loop="asyncio",
+            lifespan="off",
+            access_log=kind.is_logging,
+            use_colors=False,
+            log_config=_logging_to(log),
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+        server.should_exit = True
+        await serving
+        if kind.is_logging and not log.tell():
+            raise RuntimeError("uvicorn wrote no access log, though it was to.")
+
+
+def _logging_to(file: IO[str]) -> dict[str, Any]:
+    """Return uvicorn's own configuration of logging, with *file* in place of standard output and error."""
+    from uvicorn.config import LOGGING_CONFIG
+
+    handlers = {name: {**handler, "stream": file} for name, handler in LOGGING_CONFIG["handlers"].items()}
+    return {**LOGGING_CONFIG, "handlers": handlers}
 
 
 def _fastapi(routes: int) -> Any:
