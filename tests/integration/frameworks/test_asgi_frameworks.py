@@ -28,9 +28,8 @@ COMMANDS = {
 }
 SERVED = [
     *((framework, "uvicorn") for framework in ("starlette", "fastapi", "litestar", "quart", "django", "bare")),
-    ("starlette", "hypercorn"),
-    ("starlette", "granian"),
-    ("django", "hypercorn"),
+    *((framework, "hypercorn") for framework in ("starlette", "fastapi", "litestar", "quart", "django", "bare")),
+    *((framework, "granian") for framework in ("starlette", "fastapi", "litestar", "quart", "django", "bare")),
 ]
 HANDLES_ERRORS = {"litestar", "quart", "django"}
 """Frameworks that answer whatever a handler raises themselves, so that nothing reaches the server."""
