@@ -6,6 +6,7 @@ The package under test is always the built wheel, made once per run, never the s
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -73,23 +74,27 @@ def show_pyenv_pythons() -> None:
 
 def find_backend() -> str:
     """Return `uv` where there is one that finds packages as pip does, in a tenth of its time; else `virtualenv`."""
-    listed = subprocess.run([*PIP, "config", "list"], check=False, capture_output=True, text=True).stdout
-    options = dict(line.partition(".")[2].partition("=")[::2] for line in listed.splitlines())
-    for option, variable in UV_VARIABLES.items():
-        if option in options:
-            os.environ.setdefault(variable, options[option].strip("'"))
-    os.environ.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # among several indexes, as pip chooses
-    trial = [find_uv(), "pip", "install", "--quiet", "--dry-run", "--reinstall", "--python", sys.executable, "nox"]
-    try:
-        subprocess.run(trial, check=True, stderr=subprocess.DEVNULL)
-    except (OSError, subprocess.CalledProcessError):
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if uv is None:
         return "virtualenv"
-    return "uv"
+    for option, value in pip_options().items():
+        if option in UV_VARIABLES:
+            os.environ.setdefault(UV_VARIABLES[option], value)
+    os.environ.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # among several indexes, as pip chooses
+    trial = [uv, "pip", "install", "--quiet", "--dry-run", "--reinstall", "--python", sys.executable, "nox"]
+    return "virtualenv" if subprocess.call(trial, stderr=subprocess.DEVNULL) else "uv"
 
 
-def find_uv() -> str:
-    """Return the path of the uv beside nox, or the name of whichever there is."""
-    return next((str(path) for path in Path(sys.executable).parent.glob("uv*") if path.stem == "uv"), "uv")
+def pip_options() -> dict[str, str]:
+    """Return what pip is configured to do when it installs: its environment goes before its files."""
+    listed = subprocess.run([*PIP, "config", "list"], check=False, capture_output=True, text=True).stdout
+    found = {}
+    for section in ("global", "install", ":env:"):
+        for line in listed.splitlines():
+            option, _, value = line.removeprefix(f"{section}.").partition("=")
+            if line.startswith(f"{section}."):
+                found[option] = " ".join(str(ast.literal_eval(value)).split())
+    return found
 
 
 show_pyenv_pythons()
