@@ -92,9 +92,8 @@ class Failures:
         return {where: child._read() for (where,), child in internal._counter()._family.children.items()}
 
     def counted(self) -> set[str]:
-        """Return the places that have failed since, but for gauge functions: those of earlier tests are still asked."""
-        failed = {where for where, count in self._all().items() if count > self._before.get(where, 0)}
-        return failed - {"gauge function"}
+        """Return the places that have failed since."""
+        return {where for where, count in self._all().items() if count > self._before.get(where, 0)}
 
 
 KINDS = ["living.names", "living.cells", "ended.names", "ended.cells", "ended.alive", "retired", "lock", "boot"]
