@@ -1,7 +1,7 @@
 """
 Every check of the project, each in an environment of its own; plain `nox` runs them all.
 
-The package under test is always the built wheel, made once per run, never the source tree.
+The package under test is always the built wheel, made once per run and Python, never the source tree.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ UV_VARIABLES = {
 }
 """Options of pip's configuration, which uv does not read, by the variables that tell them to it."""
 
-_built: list[Path] = []
-"""The one wheel of this run, once the first session has built it."""
+_built: dict[str, Path] = {}
+"""The wheels of this run by their Pythons, each once the first session has built it."""
 
 
 def show_pyenv_pythons() -> None:
@@ -212,17 +212,26 @@ def group(name: str) -> tuple[str, ...]:
 
 def install(session: nox.Session, name: str, *pins: str) -> None:
     """Install the built wheel with all extras, the dependency group *name*, and exact *pins*."""
-    if not _built:
-        shutil.rmtree(WHEELS, ignore_errors=True)
-        if session.venv_backend == "uv":
-            session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(WHEELS))
-        else:
-            session.run(*PIP, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(WHEELS), ".", external=True)
-        _built.extend(WHEELS.glob("*.whl"))
-    (wheel,) = _built
+    wheel = built(session)
     session.install("--force-reinstall", "--no-deps", str(wheel))  # or pip keeps an older build of the version
     # Half of the time of an installation goes into compiling what is never imported.
     session.install("--no-compile", f"{wheel}[all]", *group(name), *pins)
+
+
+def built(session: nox.Session) -> Path:
+    """Return the wheel for the session's Python, made once per run."""
+    version = str(session.python or RUNNING)
+    if version not in _built:
+        folder = WHEELS / version
+        shutil.rmtree(folder, ignore_errors=True)
+        if session.venv_backend == "uv":
+            python = str(Path(session.bin) / "python")
+            session.run("uv", "build", "--quiet", "--wheel", "--python", python, "--out-dir", str(folder))
+        else:
+            options = ("--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder))
+            session.run("python", "-m", "pip", *options, ".")
+        (_built[version],) = folder.glob("*.whl")
+    return _built[version]
 
 
 def pytest(

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import vitalsign
+from vitalsign.metrics.compiled import native
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +26,26 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "lo
 
 
 def pytest_report_header() -> str:
-    """Say where the tested package was found: a checkout and an installed wheel look alike otherwise."""
-    return f"vitalsign: {vitalsign.__path__[0]}"
+    """Say what is tested: a checkout and an installed wheel look alike otherwise, and so with and without its C."""
+    return f"vitalsign: {vitalsign.__path__[0]}, {'not ' if native is None else ''}compiled"
 
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
     """Return a registry that no other test has touched."""
     return CollectorRegistry()
+
+
+@pytest.fixture(scope="module", params=["compiled", "pure"])
+def both_ways(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let each test run with the compiled part, and with the Python code that takes its place elsewhere."""
+    if request.param == "compiled" and native is None:
+        pytest.skip("the compiled part is not there: no compiler, or an editable installation")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "pure":
+            patch.setattr("vitalsign._http_exchange.native", None)
+            patch.setattr("vitalsign.metrics.together.native", None)
+        yield request.param
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEVELS = {
-    0: ["exceptions", "typing", "_clock", "_rate_limit", "_redact", "_trace"],
+    0: ["exceptions", "typing", "_clock", "_rate_limit", "_redact", "_trace", "_native"],
     1: ["metrics", "slo", "_access"],
     2: ["collectors", "health", "resilience", "logs"],
     3: ["asgi", "wsgi", "_http_*", "exporter", "push", "webhook", "integrations", "testing"],

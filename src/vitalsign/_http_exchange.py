@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vitalsign._clock import monotonic
 from vitalsign._http_labels import RequestInfo
-from vitalsign._http_metrics import CLIENT_GONE, NOTHING_SENT
+from vitalsign._http_metrics import CLIENT_GONE, NOTHING_SENT, Recording
+from vitalsign._trace import REQUEST_HEADERS
+from vitalsign.metrics.compiled import native
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -22,7 +25,83 @@ WHERE = "asgi.middleware"
 """Where failures of the middleware are counted."""
 
 
-class Exchange:
+class _RarelyAsked:
+    """What an exchange seldom does: never compiled, so there is one of it."""
+
+    if TYPE_CHECKING:  # the slots are those of the classes below it
+        _began: float
+        _error: BaseException | None
+        _first_byte: float
+        _has_trailers: bool
+        _is_ending: bool
+        _is_gone: bool
+        _is_unsized: bool
+        _method: str
+        _outcome: int
+        _received: float
+        _recorder: Recorder
+        _scope: Scope
+        _sent: float
+        _start: Message | None
+        _status: int
+    else:
+        __slots__ = ()
+
+    def finish(self) -> None:
+        """Record the request, once, whatever became of its response."""
+        raise NotImplementedError
+
+    def fail(self, error: BaseException) -> None:
+        """Record a request whose application raised *error*, or was cancelled."""
+        if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+            self._is_gone = True
+        elif isinstance(error, Exception) and not (self._is_gone and client_left(error)):
+            self._error = error
+        self.finish()
+        if isinstance(self._error, Exception):
+            try:
+                self._recorder.count_exception(self._scope, self._method, self._status, self._error)
+            except Exception as failure:  # noqa: BLE001
+                internal_error(WHERE, failure)
+
+    def describe(self) -> RequestInfo:
+        """Tell label functions of the request."""
+        return _Info(
+            self._scope,
+            method=self._method,
+            path=self._scope["path"],
+            scheme=self._scope.get("scheme", "http"),
+            http_version=self._scope.get("http_version", ""),
+            status=self._outcome,
+            error=self._error,
+        ).of(self._start)
+
+    def _write_each(self, to: Recording, now: float) -> None:
+        """Write the figures one by one, each if it is measured and known."""
+        if to.add_request is not None:
+            to.add_request()
+        to.add_duration(now - self._began)
+        if to.add_request_size is not None:
+            to.add_request_size(self._received)
+        if self._status:
+            if to.add_response_size is not None and not self._is_unsized:
+                to.add_response_size(0.0 if self._method == "HEAD" else self._sent)
+            if to.add_first_byte is not None and (self._first_byte or self._is_ending):
+                to.add_first_byte((self._first_byte or now) - self._began)
+
+    def _note_extension(self, kind: str, message: Message) -> None:
+        if kind == "http.response.trailers":
+            self._is_ending = not message.get("more_trailers")
+        elif kind == "http.response.pathsend":
+            self._is_unsized = True
+            self._is_ending = not self._has_trailers
+        elif kind == "http.response.zerocopysend":
+            self._is_unsized = self._is_unsized or message.get("count") is None
+            self._sent += message.get("count") or 0
+            self._is_ending = not (self._has_trailers or message.get("more_body"))
+
+
+class Exchange(_RarelyAsked):
     """
     One request and its response, as they pass.
 
@@ -33,7 +112,7 @@ class Exchange:
     __slots__ = (
         "_began", "_error", "_first_byte", "_gauge", "_has_trailers", "_is_ending", "_is_gone", "_is_unsized",
         "_method", "_outcome", "_receive", "_received", "_recorder", "_scope", "_send", "_sent", "_start", "_status",
-        "is_open",
+        "_token", "is_open",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,11 +126,12 @@ class Exchange:
         self._received = self._sent = 0.0  # bytes; floats, which a histogram takes faster
         self._first_byte = 0.0  # when it was sent; only of a body that takes several messages
         self._error: BaseException | None = None
-        self.is_open = True
         self._is_ending = self._is_gone = self._is_unsized = self._has_trailers = False
         self._method = method = scope["method"]
         self._gauge = gauge = recorder.in_progress[(method, scope["scheme"]) if recorder.is_by_scheme else method]
         gauge._begin_one()
+        self.is_open = True
+        self._token = REQUEST_HEADERS.set(scope.get("headers"))
 
     async def receive(self) -> Message:
         """Take a message from the server, and count the body that it brings."""
@@ -92,70 +172,63 @@ class Exchange:
         elif self._sent and not self._first_byte:
             self._first_byte = monotonic()
 
-    def fail(self, error: BaseException) -> None:
-        """Record a request whose application raised *error*, or was cancelled."""
-        if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
-            self._is_gone = True
-        elif isinstance(error, Exception) and not (self._is_gone and client_left(error)):
-            self._error = error
-        self.finish()
-        if isinstance(self._error, Exception):
-            try:
-                self._recorder.count_exception(self._scope, self._method, self._status, self._error)
-            except Exception as failure:  # noqa: BLE001
-                internal_error(WHERE, failure)
-
     def finish(self) -> None:
         """Record the request, once, whatever became of its response."""
         if not self.is_open:
             return
         self.is_open = False
         now = monotonic()
-        elapsed = now - self._began
         try:
             self._gauge._end_one()
             status = self._status or NOTHING_SENT
             self._outcome = outcome = CLIENT_GONE if self._is_gone else status
             to = self._recorder.find(self._scope, self._method, status, outcome, self)
-            sent = 0.0 if self._method == "HEAD" else self._sent  # servers drop the body of an answer to HEAD
             if to.add_usual is not None and self._status and not self._is_unsized:
-                to.add_usual(elapsed, self._received, sent)
-                return
-            if to.add_request is not None:
-                to.add_request()
-            to.add_duration(elapsed)
-            if to.add_request_size is not None:
-                to.add_request_size(self._received)
-            if self._status:
-                if to.add_response_size is not None and not self._is_unsized:
-                    to.add_response_size(sent)
-                if to.add_first_byte is not None and (self._first_byte or self._is_ending):
-                    to.add_first_byte((self._first_byte or now) - self._began)
+                sent = 0.0 if self._method == "HEAD" else self._sent  # servers drop the body of an answer to HEAD
+                to.add_usual(now - self._began, self._received, sent)
+            else:
+                self._write_each(to, now)
         except Exception as error:  # noqa: BLE001
             internal_error(WHERE, error)
 
-    def describe(self) -> RequestInfo:
-        """Tell label functions of the request."""
-        return _Info(
-            self._scope,
-            method=self._method,
-            path=self._scope["path"],
-            scheme=self._scope.get("scheme", "http"),
-            http_version=self._scope.get("http_version", ""),
-            status=self._outcome,
-            error=self._error,
-        ).of(self._start)
+    def close(self) -> None:
+        """Finish if nothing has done so, and take the request's headers back."""
+        if self.is_open:
+            self.finish()
+        try:  # noqa: SIM105  # suppress() takes longer than all of this
+            REQUEST_HEADERS.reset(self._token)
+        except ValueError:  # whoever closed the request's coroutine did so in a context of their own
+            pass
 
-    def _note_extension(self, kind: str, message: Message) -> None:
-        if kind == "http.response.trailers":
-            self._is_ending = not message.get("more_trailers")
-        elif kind == "http.response.pathsend":
-            self._is_unsized = True
-            self._is_ending = not self._has_trailers
-        elif kind == "http.response.zerocopysend":
-            self._is_unsized = self._is_unsized or message.get("count") is None
-            self._sent += message.get("count") or 0
-            self._is_ending = not (self._has_trailers or message.get("more_body"))
+
+_compiled = None if native is None else native.exchange_type(_RarelyAsked, Recording)
+
+
+def opener(
+    recorder: Recorder, mark: str, excludes: Callable[[Scope], bool] | None
+) -> Callable[[Scope, Receive, Send], Any]:
+    """
+    Return what begins an exchange for a scope, and leaves *mark* there; None for what is not to be measured.
+
+    The exchange is compiled where this is possible. What goes wrong is reported and the request passed on unmeasured:
+    nothing of ours may keep it from its answer.
+    """
+    report = partial(internal_error, WHERE)
+    if native is not None:
+        compiled = native.Opener(_compiled, recorder, mark, excludes, REQUEST_HEADERS, monotonic, report)
+        return compiled.open  # type: ignore[no-any-return]  # the module is there or not
+
+    def begin(scope: Scope, receive: Receive, send: Send) -> Exchange | None:
+        try:
+            if scope["type"] != "http" or mark in scope or (excludes is not None and excludes(scope)):
+                return None
+            scope[mark] = True
+            return Exchange(recorder, scope, receive, send)
+        except Exception as error:  # noqa: BLE001
+            report(error)
+            return None
+
+    return begin
 
 
 class _Info(RequestInfo):

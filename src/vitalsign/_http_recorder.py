@@ -50,7 +50,7 @@ class Recorder:
         self._templates = templates
         # By kind of request; and by route, of whatever kind the latest request to it was: mostly the next is like it.
         # What the framework chose is told by identity, since routes cannot be hashed.
-        self._known = ChildCache(metrics.families())
+        self.known = ChildCache(metrics.families())
 
     def find(self, scope: Scope, method: str, status: int, outcome: int, exchange: Described) -> Recording:
         """
@@ -68,7 +68,7 @@ class Recorder:
             context = scope["fastapi"].get("effective_route_context")
             if context is not None:
                 chosen = context
-        latest = self._known.get(id(chosen))
+        latest = self.known.get(id(chosen))
         if (
             latest is not None
             and latest.outcome == outcome
@@ -82,7 +82,7 @@ class Recorder:
         self, scope: Scope, chosen: Any, method: str, status: int, outcome: int, exchange: Described
     ) -> Recording:
         """Find a recording among all that are known, or make it."""
-        age = self._known.age
+        age = self.known.age
         router = scope.get("router")
         key: tuple[Any, ...] = (id(router), id(chosen), method, outcome)
         if chosen is None:
@@ -93,19 +93,19 @@ class Recorder:
         if self.extra is not None:
             extra = self.extra.values(exchange.describe())
             key += extra
-        recording: Recording | None = self._known.get(key)
+        recording: Recording | None = self.known.get(key)
         if recording is None:
             endpoint, is_settled = self._endpoint(scope, chosen, status)
             recording = self._metrics.recording(method, endpoint, outcome, extra)
             if not is_settled or method not in KNOWN_METHODS:
                 return recording
             recording.router, recording.chosen, recording.method, recording.outcome = router, chosen, method, outcome
-            if len(self._known) + 1 >= _MAX_RECORDINGS:
-                self._known.forget()
-                age = self._known.age
-            self._known.keep(key, recording, age)
+            if len(self.known) + 1 >= _MAX_RECORDINGS:
+                self.known.forget()
+                age = self.known.age
+            self.known.keep(key, recording, age)
         if chosen is not None and self.extra is None:
-            self._known.keep(id(chosen), recording, age)
+            self.known.keep(id(chosen), recording, age)
         return recording
 
     def count_exception(self, scope: Scope, method: str, status: int, error: Exception) -> None:

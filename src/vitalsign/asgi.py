@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY
 
 from vitalsign._http_access_asgi import AccessLogMiddleware
 from vitalsign._http_app import MetricsApp, metrics_app
-from vitalsign._http_exchange import WHERE, Exchange
+from vitalsign._http_exchange import WHERE, opener
 from vitalsign._http_labels import RequestInfo
 from vitalsign._http_names import http_metrics
 from vitalsign._http_paths import path_filter
@@ -32,7 +32,8 @@ from vitalsign.exceptions import VitalsignError
 from vitalsign.metrics.internal import internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from vitalsign._http_names import Names
 
 __all__ = ["AccessLogMiddleware", "MetricsApp", "MetricsMiddleware", "RequestInfo", "metrics_app"]
-
-_set_headers, _reset_headers = REQUEST_HEADERS.set, REQUEST_HEADERS.reset  # looked up once: each request uses them
 
 
 class MetricsMiddleware:
@@ -110,6 +109,7 @@ class MetricsMiddleware:
         self._mark = ""  # in the scope of what these metrics measure
         self._websockets: WebSocketRecorder | None = None
         self._refusal: VitalsignError | None = None
+        self._open: Callable[[Scope, Receive, Send], Any] = _measure_nothing
         try:
             self._excludes = path_filter(exclude)
             metrics = http_metrics(
@@ -128,42 +128,27 @@ class MetricsMiddleware:
             if not _is_loop_running():
                 raise
             self._refusal = error
-            self._excludes = _everything
             return
         self._mark = f"vitalsign.http.{id(metrics.first)}"
         self._recorder = Recorder(metrics, Templates(app))
+        self._open = opener(self._recorder, self._mark, self._excludes)
         if metrics.websockets is not None:
             self._websockets = WebSocketRecorder(metrics.websockets, self._recorder)
         expect_requests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and measure it."""
-        if scope["type"] != "http" or self._mark in scope or (self._excludes is not None and self._excludes(scope)):
+        exchange = self._open(scope, receive, send)
+        if exchange is None:
             await self._pass_on(scope, receive, send)
             return
-        exchange = None
-        try:
-            scope[self._mark] = True
-            exchange = Exchange(self._recorder, scope, receive, send)
-        except Exception as error:  # noqa: BLE001  # nothing of ours may keep a request from its answer
-            internal_error(WHERE, error)
-        if exchange is None:
-            await self.app(scope, receive, send)
-            return
-        token = _set_headers(scope.get("headers"))
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
             exchange.fail(error)
             raise
-        else:
-            if exchange.is_open:
-                exchange.finish()
         finally:
-            try:  # noqa: SIM105  # suppress() takes longer than all of this
-                _reset_headers(token)
-            except ValueError:  # whoever closed this coroutine did so in a context of their own
-                pass
+            exchange.close()
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is no HTTP request, or none that these metrics measure."""
@@ -202,5 +187,5 @@ def _is_loop_running() -> bool:
     return True
 
 
-def _everything(_: Mapping[str, Any]) -> bool:
-    return True
+def _measure_nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Stand for what opens exchanges where there are no metrics."""

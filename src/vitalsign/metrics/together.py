@@ -6,6 +6,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from vitalsign.metrics import cells
+from vitalsign.metrics.compiled import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,8 @@ def counted_with(
     all four it writes them without a call, but for figures above the first bound. So the figures must not be NaN or
     -Inf, which observe() would sort.
     """
+    if native is not None:
+        return native.Together(count, first, second, third)  # type: ignore[no-any-return]  # the module is there or not
     first_bounds, second_bounds, third_bounds = first._bounds, second._bounds, third._bounds
     first_least, second_least, third_least = first_bounds[1], second_bounds[1], third_bounds[1]
 

@@ -18,6 +18,8 @@ from vitalsign._http_frameworks import _from_django, _from_werkzeug
 from vitalsign.asgi import MetricsMiddleware
 from vitalsign.wsgi import MetricsMiddleware as WsgiMiddleware
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 @pytest.mark.parametrize(
     ("route", "template"),

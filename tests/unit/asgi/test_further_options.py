@@ -26,6 +26,8 @@ from vitalsign.metrics.exposition import generate_openmetrics
 from vitalsign.wsgi import AccessLogMiddleware as WsgiAccessLogMiddleware
 from vitalsign.wsgi import MetricsMiddleware as WsgiMiddleware
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 START = {"type": "http.response.start", "status": 200, "headers": [(b"X-Cache", b"hit")]}
 END = {"type": "http.response.body", "body": b"ok"}
 TRACED = {"headers": [(b"traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]}

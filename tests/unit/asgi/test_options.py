@@ -24,6 +24,8 @@ from vitalsign import generate_latest
 from vitalsign.asgi import MetricsMiddleware
 from vitalsign.exceptions import DuplicateMetricError
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 def app_with(registry: Any, *paths: str, **options: Any) -> Starlette:
     """Make an application with routes on these paths, measured with these options."""
@@ -35,13 +37,13 @@ def app_with(registry: Any, *paths: str, **options: Any) -> Starlette:
 # -- options
 
 
-def test_default_registry():
+def test_default_registry(both_ways):
     """Without a registry the metrics stand on prometheus_client's default one, under the options' namespace."""
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("ok"))])
-    app.add_middleware(MetricsMiddleware, namespace="default_registry")
+    app.add_middleware(MetricsMiddleware, namespace=f"default_registry_{both_ways}")
     request(app)
     labels = {"method": "GET", "endpoint": "/", "status": "200"}
-    assert REGISTRY.get_sample_value("default_registry_http_requests_total", labels) == 1
+    assert REGISTRY.get_sample_value(f"default_registry_{both_ways}_http_requests_total", labels) == 1
 
 
 def test_namespace(registry):
@@ -226,7 +228,7 @@ def assert_bounded(app: Any, requests: list[tuple[str, str]]) -> None:
     stack: Any = app.build_middleware_stack()
     app.middleware_stack = stack
     asyncio.run(every(app, requests))
-    assert not stack.app._recorder._known
+    assert not stack.app._recorder.known
 
 
 async def every(app: Any, requests: list[tuple[str, str]]) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.unit.asgi.driver import call, http_scope, request
 from vitalsign import Counter
 from vitalsign._trace import REQUEST_HEADERS, Trace, current_trace
@@ -14,6 +16,8 @@ from vitalsign.metrics.exposition import generate_openmetrics
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -13,6 +13,8 @@ from tests.processes import run_script
 from vitalsign import Counter, Histogram, generate_latest
 from vitalsign.metrics.together import counted_with
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 INF = float("inf")
 BOUNDS = [(1, 2, 3), (0,), (-2.5, -1, 0, 0.5)]
 FIGURES = [(0.0, 0.0, 1.0), (0.5, 1.0, 2.0), (1.0, 3.0, 2.5), (7.5, 99.0, INF)]
