@@ -231,6 +231,8 @@ def built(session: nox.Session) -> Path:
             options = ("--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder))
             session.run("python", "-m", "pip", *options, ".")
         (_built[version],) = folder.glob("*.whl")
+        if _built[version].stem.endswith("-any"):
+            session.warn("The wheel is without its compiled part: there is no compiler, or Python has no headers.")
     return _built[version]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.rows import OURS, SECONDS, Contender, Row, Target
+from benchmarks.rows import OURS, SECONDS, Contender, Row, Target, uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +49,13 @@ def rows() -> list[Row]:
         )
         for routes in _ROUTES
     ]
+    pure = Contender(*OURS, partial(uncompiled, partial(extra_time, OURS[0], _ROUTES[0])))
     floor = Contender("an empty middleware", "", partial(extra_time, "floor", _ROUTES[0]))
-    return [*measured, Row("middleware.floor", "the same, middleware that only looks at the status", SECONDS, (floor,))]
+    return [
+        *measured,
+        Row("middleware.pure", f"the same at {_ROUTES[0]} routes, without the compiled part", SECONDS, (pure,)),
+        Row("middleware.floor", "the same, middleware that only looks at the status", SECONDS, (floor,)),
+    ]
 
 
 def extra_time(library: str, routes: int, short: bool) -> float:

@@ -6,6 +6,7 @@ import os
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,20 @@ _VERDICTS = {True: "yes", False: "**no**", None: ""}
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and when a run was made. The load is the system's average over the minute before its start."""
+    """
+    Where and when a run was made.
+
+    Attributes:
+        is_compiled: Whether vitalsign has its compiled part.
+        load: The system's average over the minute before the start.
+    """
 
     date: str
     cpu: str
     cores: int
     system: str
     python: str
+    is_compiled: bool
     load: float
 
     @classmethod
@@ -45,6 +53,7 @@ class Machine:
             cores=os.cpu_count() or 1,
             system=f"{platform.system()} {platform.release()}",
             python=f"{platform.python_implementation()} {platform.python_version()}",
+            is_compiled=find_spec("vitalsign._native") is not None,
             load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
         )
 
@@ -76,6 +85,7 @@ def as_markdown(machine: Machine, outcomes: Sequence[Outcome], *, rounds: int, s
     kind = "Short: proves that it runs, the figures mean nothing. " if short else ""
     about = (
         f"{kind}{machine.date}; {machine.cpu}, {machine.cores} cores, {machine.system}; {machine.python}; "
+        f"vitalsign {'with' if machine.is_compiled else 'without'} its compiled part; "
         f"load at the start {machine.load}; rounds: {rounds}, median (least to most).\n{versions}."
     )
     lines = [_HEAD, ("---",) * len(_HEAD), *(line for outcome in outcomes for line in _lines(outcome, short))]

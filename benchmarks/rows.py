@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,7 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BYTES", "FILES", "OURS", "RUNS", "SECONDS", "SHARE", "STATED", "Contender", "Row", "Target", "beside"]
+__all__ = [
+    "BYTES",
+    "FILES",
+    "OURS",
+    "RUNS",
+    "SECONDS",
+    "SHARE",
+    "STATED",
+    "Contender",
+    "Row",
+    "Target",
+    "beside",
+    "uncompiled",
+]
 
 SECONDS = "s"
 BYTES = "B"
@@ -99,3 +113,9 @@ class Row:
 def beside(measure: Callable[[str, bool], float]) -> tuple[Contender, ...]:
     """Put prometheus_client beside vitalsign, where one piece of code measures both: *measure* gets the import name."""
     return tuple(Contender(name, distribution, partial(measure, name)) for name, distribution in (OURS, PEER))
+
+
+def uncompiled(measure: Callable[[bool], float], short: bool) -> float:
+    """Measure in pure Python, what has a compiled part."""
+    os.environ["VITALSIGN_NATIVE"] = "0"  # for this process alone, which has not imported that part yet
+    return measure(short)

@@ -15,7 +15,7 @@ from time import process_time
 from typing import IO, TYPE_CHECKING, Any
 
 from benchmarks.middleware import LIBRARIES, application
-from benchmarks.rows import SHARE, STATED, Contender, Row, Target
+from benchmarks.rows import OURS, SHARE, STATED, Contender, Row, Target, uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -59,16 +59,22 @@ def rows() -> list[Row]:
         _row("serving.fastapi_silent", f"the same without access log, {_FASTAPI}", _fastapi, _SILENT),
         _row("serving.starlette_silent", f"the same without access log, {_STARLETTE}", application, _SILENT),
     ]
+    pure = Contender(*OURS, partial(uncompiled, partial(share_lost, OURS[0], application, _SILENT)))
+    found.append(Row("serving.pure", _lost(f"the same, {_STARLETTE}, without the compiled part"), SHARE, (pure,)))
     if find_spec("httptools") is not None:
         httptools = _Server("httptools", is_logging=False)
         found.append(_row("serving.httptools", f"the same by httptools, {_STARLETTE}", application, httptools, STATED))
     return found
 
 
+def _lost(title: str) -> str:
+    return f"{title}: share of the bare application's requests/s that is lost"
+
+
 def _row(key: str, title: str, make: Callable[[int], Any], server: _Server, target: Target = _KEPT) -> Row:
     return Row(
         key,
-        f"{title}: share of the bare application's requests/s that is lost",
+        _lost(title),
         SHARE,
         tuple(
             Contender(library, distribution, partial(share_lost, library, make, server))

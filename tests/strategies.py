@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import UserDict
+from http import HTTPStatus
 from math import inf, nan
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-__all__ = ["declarations", "label_values", "numbers", "positive_numbers", "utf8_names"]
+__all__ = ["asgi_messages", "declarations", "label_values", "numbers", "positive_numbers", "utf8_names"]
 
 NASTY = [
     "",
@@ -119,3 +121,32 @@ def _writes(
 
 def _exemplars(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str] | None]:
     return st.none() | st.dictionaries(st.sampled_from(["trace_id", "span_id", "Z", "_"]), texts)
+
+
+asgi_messages = st.one_of(
+    st.builds(
+        lambda status, more: {"type": "http.response.start", "status": status, **more},
+        st.sampled_from([200, 204, 404, 500, HTTPStatus.OK, 0, None, "200"]),
+        st.sampled_from([{}, {"headers": []}, {"trailers": True}, {"trailers": False}]),
+    ),
+    st.builds(
+        lambda body, more: {"type": "http.response.body", **body, **more},
+        st.sampled_from([{}, {"body": b""}, {"body": b"four"}, {"body": bytearray(300)}, {"body": None}]),
+        st.sampled_from([{}, {"more_body": True}, {"more_body": False}, {"more_body": 1}]),
+    ),
+    st.sampled_from(
+        [
+            {"type": "http.response.trailers"},
+            {"type": "http.response.trailers", "more_trailers": True},
+            {"type": "http.response.pathsend", "path": "a"},
+            {"type": "http.response.zerocopysend", "count": 5},
+            {"type": "http.response.zerocopysend"},
+            {"type": "http.response.start"},
+            {"type": 5},
+            {},
+            UserDict({"type": "http.response.body", "body": b"as another mapping"}),
+            7,
+        ]
+    ),
+)
+"""What applications send by ASGI, sound and unsound."""

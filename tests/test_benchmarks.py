@@ -52,7 +52,7 @@ def test_short_run_writes_table_and_json(tmp_path, capsys):
     assert printed.endswith(" | 2x |  |\n")
 
     run = json.loads(data.read_text(encoding="utf-8"))
-    assert run["machine"].keys() == {"date", "cpu", "cores", "system", "python", "load"}
+    assert run["machine"].keys() == {"date", "cpu", "cores", "system", "python", "is_compiled", "load"}
     assert (run["rounds"], run["short"]) == (1, True)
     assert run["versions"].keys() == {"vitalsign", "prometheus_client"}
     (row,) = run["rows"]

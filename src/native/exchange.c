@@ -177,13 +177,13 @@ add_body(Words *words, PyObject *message, double *bytes)
     return 0;
 }
 
-/* Tell whether *message* has something true under *key*. */
+/* Tell whether *message* has something true under *key*; *otherwise* if it has nothing there. */
 static int
-is_set(PyObject *message, PyObject *key)
+is_set(PyObject *message, PyObject *key, int otherwise)
 {
     PyObject *found = look_up(message, key);
     if (found == NULL) {
-        return PyErr_Occurred() ? -1 : 0;
+        return PyErr_Occurred() ? -1 : otherwise;
     }
     int truth = PyObject_IsTrue(found);
     Py_DECREF(found);
@@ -200,7 +200,7 @@ note_start(Exchange *self, PyObject *message)
     }
     Py_SETREF(self->status, status);
     Py_XSETREF(self->start, Py_NewRef(message));
-    int has_trailers = is_set(message, words->trailers);
+    int has_trailers = is_set(message, words->trailers, self->has_trailers);
     if (has_trailers >= 0) {
         self->has_trailers = (char)has_trailers;
     }
@@ -214,7 +214,7 @@ note_body(Exchange *self, PyObject *message)
     if (add_body(words, message, &self->sent) < 0) {
         return -1;
     }
-    int is_more = is_set(message, words->more_body);
+    int is_more = is_set(message, words->more_body, 0);
     if (is_more >= 0) {
         self->is_ending = !is_more && !self->has_trailers;
     }

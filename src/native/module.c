@@ -36,27 +36,28 @@ static PyObject *
 learn(PyObject *module, PyObject *arguments)
 {
     State *state = state_of(module);
-    Slots *slots = &state->slots;
     PyObject *cells, *counter, *distribution, *gauge;
     if (!PyArg_ParseTuple(arguments, "O!O!O!O!", &PyDict_Type, &cells, &PyType_Type, &counter, &PyType_Type,
                           &distribution, &PyType_Type, &gauge)) {
         return NULL;
     }
+    Slots found = state->slots;
     Py_ssize_t owner = offset_of(distribution, "_owner");
-    if (owner < 0 || (slots->owner = offset_of(counter, "_owner")) < 0
-        || (slots->count = offset_of(counter, "_number")) < 0
-        || (slots->cells = offset_of(distribution, "_cells")) < 0
-        || (slots->value = offset_of(gauge, "_number")) < 0) {
+    if (owner < 0 || (found.owner = offset_of(counter, "_owner")) < 0
+        || (found.count = offset_of(counter, "_number")) < 0
+        || (found.cells = offset_of(distribution, "_cells")) < 0
+        || (found.value = offset_of(gauge, "_number")) < 0) {
         return NULL;
     }
-    if (owner != slots->owner) {
+    if (owner != found.owner) {
         PyErr_SetString(PyExc_TypeError, "counters and distributions must keep their owner in the same slot");
         return NULL;
     }
+    state->slots = found;
     Py_XSETREF(state->cells, Py_NewRef(cells));
-    Py_XSETREF(slots->counter, (PyTypeObject *)Py_NewRef(counter));
-    Py_XSETREF(slots->distribution, (PyTypeObject *)Py_NewRef(distribution));
-    Py_XSETREF(slots->gauge, (PyTypeObject *)Py_NewRef(gauge));
+    Py_XSETREF(state->slots.counter, (PyTypeObject *)Py_NewRef(counter));
+    Py_XSETREF(state->slots.distribution, (PyTypeObject *)Py_NewRef(distribution));
+    Py_XSETREF(state->slots.gauge, (PyTypeObject *)Py_NewRef(gauge));
     Py_RETURN_NONE;
 }
 
@@ -68,22 +69,23 @@ static PyObject *
 exchange_type(PyObject *module, PyObject *arguments)
 {
     State *state = state_of(module);
-    Slots *slots = &state->slots;
     PyObject *base, *recording;
     if (!PyArg_ParseTuple(arguments, "O!O!", &PyType_Type, &base, &PyType_Type, &recording)) {
         return NULL;
     }
-    if ((slots->add_usual = offset_of(recording, "add_usual")) < 0
-        || (slots->router = offset_of(recording, "router")) < 0
-        || (slots->method = offset_of(recording, "method")) < 0
-        || (slots->outcome = offset_of(recording, "outcome")) < 0) {
+    Slots found = state->slots;
+    if ((found.add_usual = offset_of(recording, "add_usual")) < 0
+        || (found.router = offset_of(recording, "router")) < 0
+        || (found.method = offset_of(recording, "method")) < 0
+        || (found.outcome = offset_of(recording, "outcome")) < 0) {
         return NULL;
     }
     PyObject *bases = PyTuple_Pack(1, base);
     PyObject *type = bases == NULL ? NULL : PyType_FromModuleAndSpec(module, &exchange_spec, bases);
     Py_XDECREF(bases);
     if (type != NULL) {
-        Py_XSETREF(slots->recording, (PyTypeObject *)Py_NewRef(recording));
+        state->slots = found;
+        Py_XSETREF(state->slots.recording, (PyTypeObject *)Py_NewRef(recording));
         Py_XSETREF(state->exchange_type, (PyTypeObject *)Py_NewRef(type));
     }
     return type;

@@ -87,7 +87,10 @@ note_end(Passing *self, PySendResult how, PyObject **result)
     }
     if (how == PYGEN_RETURN && note_passed(self, *result) < 0) {
         Py_CLEAR(*result);
-        how = PYGEN_ERROR;
+        return PYGEN_ERROR;
+    }
+    if (how == PYGEN_RETURN && !self->is_receiving) {
+        Py_SETREF(*result, Py_NewRef(Py_None)); /* whatever a server returns, an application has no use for it */
     }
     return how;
 }
@@ -239,9 +242,19 @@ passing_close(Passing *self, PyObject *Py_UNUSED(nothing))
     return result;
 }
 
-static PyObject *
-passing_await(PyObject *self)
+static int
+is_suspended(Passing *self)
 {
+    return self->is_begun && !self->is_running && self->inner != NULL;
+}
+
+static PyObject *
+passing_await(Passing *self)
+{
+    if (is_suspended(self)) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+        return NULL;
+    }
     return Py_NewRef(self);
 }
 
@@ -256,7 +269,7 @@ passing_cr_running(Passing *self, void *Py_UNUSED(closure))
 static PyObject *
 passing_cr_suspended(Passing *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->is_begun && !self->is_running && self->inner != NULL);
+    return PyBool_FromLong(is_suspended(self));
 }
 
 static PyObject *
