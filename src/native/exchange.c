@@ -201,10 +201,11 @@ note_start(Exchange *self, PyObject *message)
     Py_SETREF(self->status, status);
     Py_XSETREF(self->start, Py_NewRef(message));
     int has_trailers = is_set(message, words->trailers, self->has_trailers);
-    if (has_trailers >= 0) {
-        self->has_trailers = (char)has_trailers;
+    if (has_trailers < 0) {
+        return -1;
     }
-    return has_trailers;
+    self->has_trailers = (char)has_trailers;
+    return 0;
 }
 
 static int
@@ -215,10 +216,11 @@ note_body(Exchange *self, PyObject *message)
         return -1;
     }
     int is_more = is_set(message, words->more_body, 0);
-    if (is_more >= 0) {
-        self->is_ending = !is_more && !self->has_trailers;
+    if (is_more < 0) {
+        return -1;
     }
-    return is_more;
+    self->is_ending = !is_more && !self->has_trailers;
+    return 0;
 }
 
 static int
@@ -230,9 +232,8 @@ note_extension(Exchange *self, PyObject *kind, PyObject *message)
     return done == NULL ? -1 : 0;
 }
 
-/* Note what is in a message that the application sends. */
-static int
-note_sent(Exchange *self, PyObject *message)
+int
+exchange_note_sent(Exchange *self, PyObject *message)
 {
     Words *words = &self->home->state->words;
     PyObject *kind = need(message, words->type);
@@ -270,16 +271,13 @@ exchange_note_received(Exchange *self, PyObject *message)
 static PyObject *
 exchange_send(Exchange *self, PyObject *message)
 {
-    if (note_sent(self, message) < 0 && report_error(self->home) < 0) {
-        return NULL;
-    }
-    return pass_on(self, PyObject_CallOneArg(self->send, message), 0);
+    return pass_on(self, message);
 }
 
 static PyObject *
 exchange_receive(Exchange *self, PyObject *Py_UNUSED(nothing))
 {
-    return pass_on(self, PyObject_CallNoArgs(self->receive), 1);
+    return pass_on(self, NULL);
 }
 
 static PyObject *

@@ -33,8 +33,14 @@ iterator_of(PyObject *awaitable)
         Py_DECREF(awaitable);
         return iterator;
     }
-    if (PyGen_CheckExact(awaitable)) { /* what a function with types.coroutine() returns */
-        return awaitable;
+    if (PyGen_CheckExact(awaitable)) {
+        PyObject *code = PyObject_GetAttrString(awaitable, "gi_code");
+        int is_coroutine = code != NULL && (((PyCodeObject *)code)->co_flags & CO_ITERABLE_COROUTINE);
+        Py_XDECREF(code);
+        if (is_coroutine) { /* of a function with types.coroutine() */
+            return awaitable;
+        }
+        PyErr_Clear();
     }
     PyErr_Format(PyExc_TypeError, "object %.100s can't be used in 'await' expression", Py_TYPE(awaitable)->tp_name);
     Py_DECREF(awaitable);
@@ -42,22 +48,34 @@ iterator_of(PyObject *awaitable)
 }
 
 PyObject *
-pass_on(Exchange *exchange, PyObject *awaitable, int is_receiving)
+pass_on(Exchange *exchange, PyObject *message)
 {
-    PyObject *inner = iterator_of(awaitable);
-    if (inner == NULL) {
-        return NULL;
-    }
     PyTypeObject *type = exchange->home->state->passing_type;
     Passing *self = (Passing *)type->tp_alloc(type, 0);
-    if (self == NULL) {
-        Py_DECREF(inner);
-        return NULL;
+    if (self != NULL) {
+        self->exchange = (Exchange *)Py_NewRef(exchange);
+        self->message = Py_XNewRef(message);
     }
-    self->exchange = (Exchange *)Py_NewRef(exchange);
-    self->inner = inner;
-    self->is_receiving = (char)is_receiving;
     return (PyObject *)self;
+}
+
+/* Call the server, after a look at what it is sent. */
+static int
+set_out(Passing *self)
+{
+    Exchange *exchange = self->exchange;
+    PyObject *awaitable;
+    if (self->message == NULL) {
+        awaitable = PyObject_CallNoArgs(exchange->receive);
+    }
+    else {
+        if (exchange_note_sent(exchange, self->message) < 0 && report_error(exchange->home) < 0) {
+            return -1;
+        }
+        awaitable = PyObject_CallOneArg(exchange->send, self->message);
+    }
+    self->inner = iterator_of(awaitable);
+    return self->inner == NULL ? -1 : 0;
 }
 
 /* Do what follows when a message has passed; *received* is the one from the server. */
@@ -66,7 +84,7 @@ note_passed(Passing *self, PyObject *received)
 {
     Exchange *exchange = self->exchange;
     int result = 0;
-    if (self->is_receiving) {
+    if (self->message == NULL) {
         result = exchange_note_received(exchange, received);
     }
     else if (exchange->is_ending) {
@@ -82,56 +100,63 @@ note_passed(Passing *self, PyObject *received)
 static PySendResult
 note_end(Passing *self, PySendResult how, PyObject **result)
 {
-    if (how == PYGEN_ERROR && !self->is_receiving && PyErr_ExceptionMatches(PyExc_OSError)) {
+    if (how == PYGEN_ERROR && self->message != NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
         self->exchange->is_gone = 1; /* how a server says that the client has left */
     }
     if (how == PYGEN_RETURN && note_passed(self, *result) < 0) {
         Py_CLEAR(*result);
         return PYGEN_ERROR;
     }
-    if (how == PYGEN_RETURN && !self->is_receiving) {
+    if (how == PYGEN_RETURN && self->message != NULL) {
         Py_SETREF(*result, Py_NewRef(Py_None)); /* whatever a server returns, an application has no use for it */
     }
     return how;
 }
 
-/* Return what to go on with, as a new reference; NULL with an error if it is done, or just going on. */
-static PyObject *
-go_on(Passing *self)
+/* Begin to run; an error if that is not possible. */
+static int
+start(Passing *self)
 {
-    if (self->inner == NULL || self->is_running) {
-        const char *text = self->inner == NULL ? "cannot reuse already awaited coroutine" : "coroutine already executing";
-        PyErr_SetString(self->inner == NULL ? PyExc_RuntimeError : PyExc_ValueError, text);
-        return NULL;
+    if (self->is_done) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return -1;
     }
-    self->is_running = self->is_begun = 1;
-    return Py_NewRef(self->inner);
+    if (self->is_running) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return -1;
+    }
+    self->is_running = 1;
+    return 0;
 }
 
-/* Stop going on, with what is returned, yielded or raised; the reference of go_on() is given back. */
+/* Run no longer, after what is yielded, returned or raised. */
 static PySendResult
-stop_going(Passing *self, PyObject *inner, PySendResult how, PyObject **result)
+stop(Passing *self, PySendResult how, PyObject **result)
 {
     self->is_running = 0;
-    Py_DECREF(inner);
     if (how == PYGEN_NEXT) {
         return how;
     }
-    self->inner = NULL;
+    self->is_done = 1;
     how = note_end(self, how, result);
-    Py_DECREF(inner);
+    Py_CLEAR(self->inner);
     return how;
 }
 
 static PySendResult
 passing_am_send(Passing *self, PyObject *value, PyObject **result)
 {
-    PyObject *inner = go_on(self);
-    if (inner == NULL) {
-        *result = NULL;
-        return PYGEN_ERROR;
+    PySendResult how = PYGEN_ERROR;
+    *result = NULL;
+    if (start(self) < 0) {
+        return how;
     }
-    return stop_going(self, inner, PyIter_Send(inner, value, result), result);
+    int is_first = !self->is_begun;
+    self->is_begun = 1;
+    if (!is_first || set_out(self) == 0) {
+        how = PyIter_Send(self->inner, value, result);
+    }
+    return stop(self, how, result);
 }
 
 /* Return what the methods of coroutines do: what is yielded, or else a StopIteration with what is returned. */
@@ -196,40 +221,53 @@ throw_into(State *state, PyObject *inner, PyObject *const *arguments, Py_ssize_t
     return result;
 }
 
+static void
+end_unbegun(Passing *self)
+{
+    self->is_begun = self->is_done = 1;
+    self->is_running = 0;
+}
+
 static PyObject *
 passing_throw(Passing *self, PyObject *const *arguments, Py_ssize_t count)
 {
     if (count < 1 || count > 3) {
         return PyErr_Format(PyExc_TypeError, "throw() takes from 1 to 3 arguments (%zd given)", count);
     }
-    PyObject *inner = go_on(self);
-    if (inner == NULL) {
+    if (start(self) < 0) {
         return NULL;
     }
     State *state = self->exchange->home->state;
-    PyObject *result = throw_into(state, inner, arguments, count);
+    if (!self->is_begun) {
+        end_unbegun(self);
+        return raise_given(arguments, count);
+    }
+    PyObject *result = throw_into(state, self->inner, arguments, count);
     PySendResult how = result != NULL ? PYGEN_NEXT : PYGEN_ERROR;
     if (result == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        PyObject *stop = take_error();
-        result = PyObject_GetAttr(stop, state->words.value);
+        PyObject *error = take_error();
+        result = PyObject_GetAttr(error, state->words.value);
         how = result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
-        Py_DECREF(stop);
+        Py_DECREF(error);
     }
-    how = stop_going(self, inner, how, &result);
+    how = stop(self, how, &result);
     return as_coroutines_do(how, result);
 }
 
 static PyObject *
 passing_close(Passing *self, PyObject *Py_UNUSED(nothing))
 {
-    if (self->inner == NULL) {
+    if (self->is_done) {
         Py_RETURN_NONE;
     }
-    PyObject *inner = go_on(self), *result = NULL;
-    if (inner == NULL) {
+    if (start(self) < 0) {
         return NULL;
     }
-    PyObject *method = PyObject_GetAttr(inner, self->exchange->home->state->words.close);
+    if (!self->is_begun) {
+        end_unbegun(self);
+        Py_RETURN_NONE;
+    }
+    PyObject *result = NULL, *method = PyObject_GetAttr(self->inner, self->exchange->home->state->words.close);
     if (method != NULL) {
         result = PyObject_CallNoArgs(method);
         Py_DECREF(method);
@@ -238,14 +276,18 @@ passing_close(Passing *self, PyObject *Py_UNUSED(nothing))
         PyErr_Clear();
         result = Py_NewRef(Py_None);
     }
-    stop_going(self, inner, PYGEN_ERROR, &result);
+    self->is_running = 0;
+    self->is_done = 1;
+    if (result == NULL) {
+        note_end(self, PYGEN_ERROR, &result);
+    }
     return result;
 }
 
 static int
 is_suspended(Passing *self)
 {
-    return self->is_begun && !self->is_running && self->inner != NULL;
+    return self->is_begun && !self->is_running && !self->is_done;
 }
 
 static PyObject *
@@ -287,10 +329,32 @@ passing_cr_frame(Passing *self, void *Py_UNUSED(closure))
     return PyObject_GetAttrString(self->inner, "cr_frame");
 }
 
+static const char *
+name_of(Passing *self)
+{
+    return self->message == NULL ? "Exchange.receive" : "Exchange.send";
+}
+
 static PyObject *
 passing_name(Passing *self, void *Py_UNUSED(closure))
 {
-    return PyUnicode_FromString(self->is_receiving ? "Exchange.receive" : "Exchange.send");
+    return PyUnicode_FromString(name_of(self));
+}
+
+/* Warn of an `await` that was forgotten, as Python does. */
+static void
+passing_finalize(PyObject *object)
+{
+    Passing *self = (Passing *)object;
+    if (self->is_begun) {
+        return;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited", name_of(self)) < 0) {
+        PyErr_WriteUnraisable(object);
+    }
+    PyErr_Restore(type, error, traceback);
 }
 
 /* -- the type */
@@ -300,6 +364,7 @@ passing_traverse(Passing *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->exchange);
+    Py_VISIT(self->message);
     Py_VISIT(self->inner);
     return 0;
 }
@@ -307,6 +372,7 @@ passing_traverse(Passing *self, visitproc visit, void *arg)
 static int
 passing_clear(Passing *self)
 {
+    self->is_begun = self->is_done = 1;
     Py_CLEAR(self->inner);
     return 0;
 }
@@ -315,8 +381,12 @@ static void
 passing_dealloc(Passing *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    if (!self->is_begun && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+        return; /* whoever shows the warning has kept it */
+    }
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->inner);
+    Py_CLEAR(self->message);
     Py_CLEAR(self->exchange);
     type->tp_free(self);
     Py_DECREF(type);
@@ -349,6 +419,7 @@ static PyType_Slot passing_slots[] = {
     {Py_am_send, passing_am_send},
     {Py_tp_traverse, passing_traverse},
     {Py_tp_clear, passing_clear},
+    {Py_tp_finalize, passing_finalize},
     {Py_tp_dealloc, passing_dealloc},
     {0, NULL},
 };

@@ -120,8 +120,9 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     Exchange *exchange;
-    PyObject *inner; /* what the server's send() or receive() is awaited by; NULL once it is done */
-    char is_receiving, is_running, is_begun;
+    PyObject *message; /* to the server; NULL if it is on its way from there */
+    PyObject *inner;   /* what the server's send() or receive() is awaited by, meanwhile */
+    char is_begun, is_running, is_done;
 } Passing;
 
 extern PyType_Spec together_spec, opener_spec, exchange_spec, passing_spec;
@@ -142,6 +143,9 @@ int is_alone(State *state);
 /* Add to the gauge of requests in progress; *by_call* names the method for where more than a number is to change. */
 int gauge_add(State *state, PyObject *gauge, double amount, PyObject *by_call);
 
+/* Note what is in a message that the application sends. */
+int exchange_note_sent(Exchange *self, PyObject *message);
+
 /* Note what is in a message that the server has brought. */
 int exchange_note_received(Exchange *self, PyObject *message);
 
@@ -157,8 +161,8 @@ int report_error(Opener *home);
 
 /* passing.c */
 
-/* Return a message on its way; steals *awaitable*, which may be NULL with an error set. */
-PyObject *pass_on(Exchange *exchange, PyObject *awaitable, int is_receiving);
+/* Return a message on its way: *message* to the server, or if it is NULL, one from there. */
+PyObject *pass_on(Exchange *exchange, PyObject *message);
 
 /* Take the error that is set, as an exception. */
 PyObject *take_error(void);

@@ -215,7 +215,7 @@ def test_whatever_the_server_returns(registry, kind):
     assert statuses(registry) == {"200": 1}
 
 
-@pytest.mark.parametrize("nothing", [None, 7, "text"])
+@pytest.mark.parametrize("nothing", [None, 7, "text", (step for step in ())])
 def test_what_cannot_be_awaited_is_the_usual_error(registry, nothing):
     """A server that returns what is no awaitable gets Python's own error, and the request is counted."""
 
@@ -329,8 +329,27 @@ def test_forgotten_await_is_told_of(registry):
     async def send(message: Any) -> None:
         """Never come here."""
 
-    with pytest.warns(RuntimeWarning, match=r"send' was never awaited"):
+    with pytest.warns(RuntimeWarning, match=r"coroutine 'Exchange.send' was never awaited"):
         asyncio.run(measured(application, registry)(http_scope(), None, send))
+    assert statuses(registry) == {"500": 1}
+
+
+def test_message_counts_when_it_is_on_its_way(registry):
+    """The response has ended when its last message was taken, not when it was made."""
+    taken = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        last = send(END)
+        await send(START)
+        assert statuses(registry) == {}
+        await last
+        assert statuses(registry) == {"200": 1}
+
+    async def send(message: Any) -> None:
+        taken.append(message)
+
+    asyncio.run(measured(application, registry)(http_scope(), None, send))
+    assert taken == [START, END]
 
 
 def test_two_at_once_is_an_error(registry):
