@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import UserDict
+from collections import UserDict, defaultdict
+from enum import StrEnum
 from http import HTTPStatus
 from math import inf, nan
 from typing import Any, NamedTuple
@@ -123,6 +124,13 @@ def _exemplars(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str
     return st.none() | st.dictionaries(st.sampled_from(["trace_id", "span_id", "Z", "_"]), texts)
 
 
+class Kind(StrEnum):
+    """Types of messages, by an application that has them as constants."""
+
+    START = "http.response.start"
+    BODY = "http.response.body"
+
+
 asgi_messages = st.one_of(
     st.builds(
         lambda status, more: {"type": "http.response.start", "status": status, **more},
@@ -145,6 +153,9 @@ asgi_messages = st.one_of(
             {"type": 5},
             {},
             UserDict({"type": "http.response.body", "body": b"as another mapping"}),
+            defaultdict(int, type="http.response.body"),
+            {"type": Kind.START, "status": 201},
+            {"type": Kind.BODY, "body": b"of a kind"},
             7,
         ]
     ),

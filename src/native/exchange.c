@@ -269,9 +269,13 @@ exchange_note_received(Exchange *self, PyObject *message)
 /* -- the type */
 
 static PyObject *
-exchange_send(Exchange *self, PyObject *message)
+exchange_send(Exchange *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    return pass_on(self, message);
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (count + named != 1 || (named && !is_word(PyTuple_GET_ITEM(names, 0), self->home->state->words.message))) {
+        return PyErr_Format(PyExc_TypeError, "send() takes a message and nothing else");
+    }
+    return pass_on(self, arguments[0]);
 }
 
 static PyObject *
@@ -366,10 +370,10 @@ exchange_dealloc(Exchange *self)
 }
 
 static PyMethodDef exchange_methods[] = {
-    {"send", (PyCFunction)exchange_send, METH_O, NULL},
-    {"receive", (PyCFunction)exchange_receive, METH_NOARGS, NULL},
-    {"finish", (PyCFunction)exchange_finish_by_call, METH_NOARGS, NULL},
-    {"close", (PyCFunction)exchange_close, METH_NOARGS, NULL},
+    {"send", (PyCFunction)(void (*)(void))exchange_send, METH_FASTCALL | METH_KEYWORDS, "send($self, message)\n--\n\n"},
+    {"receive", (PyCFunction)exchange_receive, METH_NOARGS, "receive($self)\n--\n\n"},
+    {"finish", (PyCFunction)exchange_finish_by_call, METH_NOARGS, "finish($self)\n--\n\n"},
+    {"close", (PyCFunction)exchange_close, METH_NOARGS, "close($self)\n--\n\n"},
     {NULL},
 };
 

@@ -31,6 +31,11 @@ iterator_of(PyObject *awaitable)
     if (methods != NULL && methods->am_await != NULL) {
         PyObject *iterator = methods->am_await(awaitable);
         Py_DECREF(awaitable);
+        if (iterator != NULL && (PyCoro_CheckExact(iterator) || !PyIter_Check(iterator))) {
+            PyErr_Format(PyExc_TypeError, "__await__() returned %.100s, which is no iterator, or a coroutine",
+                         Py_TYPE(iterator)->tp_name);
+            Py_CLEAR(iterator);
+        }
         return iterator;
     }
     if (PyGen_CheckExact(awaitable)) {
@@ -148,6 +153,10 @@ passing_am_send(Passing *self, PyObject *value, PyObject **result)
 {
     PySendResult how = PYGEN_ERROR;
     *result = NULL;
+    if (!self->is_begun && value != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+        return how;
+    }
     if (start(self) < 0) {
         return how;
     }
@@ -190,39 +199,78 @@ passing_next(Passing *self)
 }
 
 /* Raise what throw() was given. */
-static PyObject *
+static void
 raise_given(PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count == 1 && PyExceptionInstance_Check(arguments[0])) {
+    PyObject *value = count > 1 ? arguments[1] : Py_None;
+    if (PyExceptionClass_Check(arguments[0])) {
+        PyErr_SetObject(arguments[0], value);
+    }
+    else if (PyExceptionInstance_Check(arguments[0]) && value == Py_None) {
         PyErr_SetObject((PyObject *)Py_TYPE(arguments[0]), arguments[0]);
     }
-    else if (PyExceptionClass_Check(arguments[0])) {
-        PyErr_SetObject(arguments[0], count > 1 ? arguments[1] : Py_None);
-    }
     else {
-        PyErr_SetString(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException");
+        PyErr_SetString(PyExc_TypeError, "throw() takes an exception, or its class and value");
     }
-    return NULL;
+    if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine raised StopIteration");
+    }
 }
 
-static PyObject *
-throw_into(State *state, PyObject *inner, PyObject *const *arguments, Py_ssize_t count)
+/* Close what the server's function is awaited by, as far as it can be closed. */
+static int
+close_inner(Passing *self)
 {
-    PyObject *method = PyObject_GetAttr(inner, state->words.throw_into);
+    PyObject *method = PyObject_GetAttr(self->inner, self->exchange->home->state->words.close);
     if (method == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
-            return NULL;
+            PyErr_WriteUnraisable(self->inner);
         }
         PyErr_Clear();
-        return raise_given(arguments, count);
+        return 0;
     }
-    PyObject *result = PyObject_Vectorcall(method, arguments, (size_t)count, NULL);
+    PyObject *done = PyObject_CallNoArgs(method);
     Py_DECREF(method);
-    return result;
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Throw an error into what the server's function is awaited by. */
+static PySendResult
+throw_into(Passing *self, PyObject *const *arguments, Py_ssize_t count, PyObject **result)
+{
+    Words *words = &self->exchange->home->state->words;
+    *result = NULL;
+    if (PyErr_GivenExceptionMatches(arguments[0], PyExc_GeneratorExit)) {
+        if (close_inner(self) == 0) {
+            raise_given(arguments, count);
+        }
+        return PYGEN_ERROR;
+    }
+    PyObject *method = PyObject_GetAttr(self->inner, words->throw_into);
+    if (method == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+            raise_given(arguments, count);
+        }
+        return PYGEN_ERROR;
+    }
+    *result = PyObject_Vectorcall(method, arguments, (size_t)count, NULL);
+    Py_DECREF(method);
+    if (*result != NULL) {
+        return PYGEN_NEXT;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return PYGEN_ERROR;
+    }
+    PyObject *error = take_error();
+    *result = PyObject_GetAttr(error, words->value);
+    Py_DECREF(error);
+    return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
 static void
-end_unbegun(Passing *self)
+end_quietly(Passing *self)
 {
     self->is_begun = self->is_done = 1;
     self->is_running = 0;
@@ -237,19 +285,13 @@ passing_throw(Passing *self, PyObject *const *arguments, Py_ssize_t count)
     if (start(self) < 0) {
         return NULL;
     }
-    State *state = self->exchange->home->state;
     if (!self->is_begun) {
-        end_unbegun(self);
-        return raise_given(arguments, count);
+        end_quietly(self);
+        raise_given(arguments, count);
+        return NULL;
     }
-    PyObject *result = throw_into(state, self->inner, arguments, count);
-    PySendResult how = result != NULL ? PYGEN_NEXT : PYGEN_ERROR;
-    if (result == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        PyObject *error = take_error();
-        result = PyObject_GetAttr(error, state->words.value);
-        how = result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
-        Py_DECREF(error);
-    }
+    PyObject *result;
+    PySendResult how = throw_into(self, arguments, count, &result);
     how = stop(self, how, &result);
     return as_coroutines_do(how, result);
 }
@@ -264,24 +306,17 @@ passing_close(Passing *self, PyObject *Py_UNUSED(nothing))
         return NULL;
     }
     if (!self->is_begun) {
-        end_unbegun(self);
+        end_quietly(self);
         Py_RETURN_NONE;
     }
-    PyObject *result = NULL, *method = PyObject_GetAttr(self->inner, self->exchange->home->state->words.close);
-    if (method != NULL) {
-        result = PyObject_CallNoArgs(method);
-        Py_DECREF(method);
+    PyObject *result = NULL;
+    if (close_inner(self) < 0) {
+        stop(self, PYGEN_ERROR, &result);
+        return NULL;
     }
-    else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-        result = Py_NewRef(Py_None);
-    }
-    self->is_running = 0;
-    self->is_done = 1;
-    if (result == NULL) {
-        note_end(self, PYGEN_ERROR, &result);
-    }
-    return result;
+    end_quietly(self);
+    Py_CLEAR(self->inner);
+    Py_RETURN_NONE;
 }
 
 static int

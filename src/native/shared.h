@@ -44,6 +44,7 @@ Functions that return int return -1 where they have set an error, unless their c
     X(disconnect, "http.disconnect") \
     X(status, "status") \
     X(trailers, "trailers") \
+    X(message, "message") \
     X(body, "body") \
     X(more_body, "more_body") \
     X(storage, "_storage") \
@@ -191,17 +192,16 @@ look_up(PyObject *map, PyObject *key)
     if (PyDict_CheckExact(map)) {
         return Py_XNewRef(PyDict_GetItemWithError(map, key));
     }
-    PyObject *found = PyObject_GetItem(map, key);
-    if (found == NULL && PyErr_ExceptionMatches(PyExc_KeyError)) {
-        PyErr_Clear();
-    }
-    return found;
+    return PySequence_Contains(map, key) > 0 ? PyObject_GetItem(map, key) : NULL; /* which could make what is missing */
 }
 
 /* Return the same; a KeyError if it has nothing. */
 static inline PyObject *
 need(PyObject *map, PyObject *key)
 {
+    if (!PyDict_CheckExact(map)) {
+        return PyObject_GetItem(map, key);
+    }
     PyObject *found = look_up(map, key);
     if (found == NULL && !PyErr_Occurred()) {
         PyErr_SetObject(PyExc_KeyError, key);
@@ -212,7 +212,7 @@ need(PyObject *map, PyObject *key)
 static inline int
 is_word(PyObject *text, PyObject *word)
 {
-    return text == word || (PyUnicode_CheckExact(text) && PyUnicode_GET_LENGTH(text) == PyUnicode_GET_LENGTH(word)
+    return text == word || (PyUnicode_Check(text) && PyUnicode_GET_LENGTH(text) == PyUnicode_GET_LENGTH(word)
                             && PyUnicode_Compare(text, word) == 0);
 }
 

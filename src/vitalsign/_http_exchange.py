@@ -129,9 +129,10 @@ class Exchange(_RarelyAsked):
         self._is_ending = self._is_gone = self._is_unsized = self._has_trailers = False
         self._method = method = scope["method"]
         self._gauge = gauge = recorder.in_progress[(method, scope["scheme"]) if recorder.is_by_scheme else method]
+        headers = scope.get("headers")
         gauge._begin_one()
         self.is_open = True
-        self._token = REQUEST_HEADERS.set(scope.get("headers"))
+        self._token = REQUEST_HEADERS.set(headers)
 
     async def receive(self) -> Message:
         """Take a message from the server, and count the body that it brings."""

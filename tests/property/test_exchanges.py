@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import UserDict
+from collections import UserDict, defaultdict
+from functools import partial
+from http import HTTPMethod
 from typing import Any
 
 import pytest
@@ -106,9 +108,9 @@ def trace(steps: list[Any], error: Any, left: dict[str, Any], leaves_after: int 
     how=st.fixed_dictionaries(
         {
             "options": st.sampled_from(OPTIONS),
-            "scope_type": st.sampled_from([dict, UserDict]),
+            "scope_type": st.sampled_from([dict, UserDict, partial(defaultdict, None)]),
             "path": st.sampled_from(["/", "/left/out"]),
-            "method": st.sampled_from(["GET", "HEAD", "MADE-UP"]),
+            "method": st.sampled_from(["GET", "HEAD", HTTPMethod.HEAD, "MADE-UP"]),
             "headers": st.sampled_from([[], [(b"traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")], [7]]),
         }
     ),

@@ -20,9 +20,10 @@ def _load() -> ModuleType | None:
         return None
     try:
         from vitalsign import _native
-    except ImportError:
+
+        _native.learn(vars(cells), CounterCell, DistributionCell, GaugeCell)
+    except (ImportError, AttributeError, TypeError):  # not there, or left by another version
         return None
-    _native.learn(vars(cells), CounterCell, DistributionCell, GaugeCell)
     return _native
 
 

@@ -7,6 +7,7 @@ import collections
 import gc
 import inspect
 import types
+import warnings
 from typing import Any
 
 import anyio
@@ -244,6 +245,32 @@ def test_errors_of_the_server_reach_the_application(registry, error, steps):
     assert statuses(registry) == {"499" if isinstance(error, OSError) else "200": 1}
 
 
+@pytest.mark.parametrize("awaited", ["plain generator", "of no iterator", "of a coroutine"])
+def test_senseless_awaitables_are_refused(registry, awaited):
+    """What only looks like an awaitable is Python's own kind of error, and nothing of it runs."""
+
+    async def coroutine() -> None:
+        """Never come here."""
+
+    class Odd:
+        def __await__(self) -> Any:
+            return 7 if awaited == "of no iterator" else coroutine()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(TypeError):
+            await send(START)
+
+    def send(message: Any) -> Any:
+        return iter_of_nothing() if awaited == "plain generator" else Odd()
+
+    def iter_of_nothing() -> Any:
+        yield
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the coroutine that nobody can await
+        asyncio.run(measured(application, registry)(http_scope(), None, send))
+
+
 # -- by hand, as frameworks and debuggers do
 
 
@@ -294,11 +321,12 @@ def test_message_is_driven_by_hand(registry):
 
 
 @pytest.mark.filterwarnings("ignore:the .* signature of throw:DeprecationWarning")  # since 3.12
-@pytest.mark.parametrize("form", ["instance", "class", "class and value", "nonsense"])
+@pytest.mark.parametrize("form", ["instance", "instance and nothing", "class", "class and value", "nonsense"])
 def test_forms_of_throw(registry, form):
     """Errors are thrown in by every form that coroutines take, whether the server's awaitable can be thrown into."""
     given: Any = {
         "instance": (ValueError("a"),),
+        "instance and nothing": (ValueError("a"), None, None),
         "class": (ValueError,),
         "class and value": (ValueError, ValueError("a")),
         "nonsense": (7,),
@@ -317,6 +345,66 @@ def test_forms_of_throw(registry, form):
         message.send(None)
         with pytest.raises(TypeError if form == "nonsense" else ValueError):
             message.throw(*given)
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "steps"])
+def test_ends_from_outside(registry, kind):
+    """A message is given up by GeneratorExit, before its way and on it; StopIteration is no way to end it."""
+    kept: list[Any] = []
+    closed = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        kept.extend(send(START) for _ in range(5))
+
+    async def slow(message: Any) -> None:
+        try:
+            await Steps(1)
+        except GeneratorExit:
+            closed.append(message)
+            raise
+
+    answer = slow if kind == "coroutine" else lambda _: Steps(1)
+    asyncio.run(measured(application, registry)(http_scope(), None, answer))
+    begun, stopped, closed_early, thrown_early, given = kept
+
+    begun.send(None)
+    with pytest.raises(GeneratorExit):
+        begun.throw(GeneratorExit())
+    assert closed == ([START] if kind == "coroutine" else [])
+    stopped.send(None)
+    with pytest.raises(RuntimeError, match="coroutine raised StopIteration"):
+        stopped.throw(StopIteration("by hand"))
+
+    closed_early.close()
+    with pytest.raises(OSError, match="before"):
+        thrown_early.throw(OSError("before"))
+    for over in (begun, stopped, closed_early, thrown_early):
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            over.send(None)
+
+    with pytest.raises(TypeError, match="can't send non-None value to a just-started coroutine"):
+        given.send(5)
+    assert given.send(None) is None
+    given.close()
+    assert statuses(registry) == {"500": 1}
+
+
+def test_message_by_name(registry):
+    """The message may be given by the name that it has in the specification; nothing else may."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send(message=START)
+        await send(message=END)
+        for wrong in (lambda: send(), lambda: send(START, END), lambda: send(event=START)):
+            with pytest.raises(TypeError):
+                wrong()
+        with pytest.raises(TypeError):
+            receive(START)
+        assert str(inspect.signature(send)) in {"(message)", "(message: 'Message') -> 'None'"}
+
+    client = asyncio.run(call(measured(application, registry)))
+    assert client.sent == [START, END]
+    assert statuses(registry) == {"200": 1}
 
 
 def test_forgotten_await_is_told_of(registry):
