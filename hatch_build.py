@@ -68,7 +68,7 @@ def compile_native(root: Path, workshop: Path) -> Path:
         "vitalsign._native",
         sources,
         depends=[str(SOURCES / "shared.h")],
-        extra_compile_args=[] if os.name == "nt" else ["-g0", "-fvisibility=hidden"],
+        extra_compile_args=[] if os.name == "nt" or "CFLAGS" in os.environ else ["-g0", "-fvisibility=hidden"],
     )
     command: Any = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(workshop / "lib"), str(workshop / "temp")

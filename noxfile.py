@@ -42,6 +42,9 @@ UPSTREAM = ["0.26.0", "newest"]
 PORTABLE = ["-m", "not slow", "tests/unit", "tests/property", "tests/typing", "tests/test_contract.py"]
 """Options that choose the tests of what may depend on the version of Python or of a library."""
 
+COMPILED = ["tests/unit/asgi", "tests/unit/metrics/test_together.py", "tests/property/test_exchanges.py"]
+"""Where the compiled part is tested."""
+
 FEWER_EXAMPLES = {"VITALSIGN_PROCESSES_EXAMPLES": "4", "VITALSIGN_FUZZ_EXAMPLES": "20"}
 """For tests that run elsewhere with all of theirs."""
 
@@ -196,6 +199,23 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the tests of the compiled part under gcc's sanitizers: of memory, and of undefined behaviour."""
+    install(session, "test")
+    flags = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    strict = {"CFLAGS": flags, "LDFLAGS": flags, "VITALSIGN_BUILD_NATIVE": "1"}
+    wheel = build(session, WHEELS / "sanitized", **strict)
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    libraries = [
+        str(session.run("gcc", f"-print-file-name=lib{name}.so", external=True, silent=True)).strip()
+        for name in ("asan", "ubsan")
+    ]
+    # Memory of the interpreter's own that it never frees is no finding; its allocator would hide ours.
+    env = {"LD_PRELOAD": ":".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+    session.run("pytest", "-m", "not slow", *(session.posargs or COMPILED), env=env)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Kill a worker under load every second, for five minutes or what the options after `--` say (`--minutes 60`)."""
     install(session, "test")
@@ -222,18 +242,23 @@ def built(session: nox.Session) -> Path:
     """Return the wheel for the session's Python, made once per run."""
     version = str(session.python or RUNNING)
     if version not in _built:
-        folder = WHEELS / version
-        shutil.rmtree(folder, ignore_errors=True)
-        if session.venv_backend == "uv":
-            python = str(Path(session.bin) / "python")
-            session.run("uv", "build", "--quiet", "--wheel", "--python", python, "--out-dir", str(folder))
-        else:
-            options = ("--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder))
-            session.run("python", "-m", "pip", *options, ".")
-        (_built[version],) = folder.glob("*.whl")
+        _built[version] = build(session, WHEELS / version)
         if _built[version].stem.endswith("-any"):
             session.warn("The wheel is without its compiled part: there is no compiler, or Python has no headers.")
     return _built[version]
+
+
+def build(session: nox.Session, folder: Path, **env: str) -> Path:
+    """Build a wheel for the session's Python, the only one in *folder* then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if session.venv_backend == "uv":
+        python = str(Path(session.bin) / "python")
+        session.run("uv", "build", "--quiet", "--wheel", "--python", python, "--out-dir", str(folder), env=env)
+    else:
+        options = ("--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder))
+        session.run("python", "-m", "pip", *options, ".", env=env)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def pytest(
