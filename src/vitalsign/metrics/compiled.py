@@ -27,5 +27,5 @@ def _load() -> ModuleType | None:
     return _native
 
 
-native = _load()
+native: ModuleType | None = _load()
 """`vitalsign._native`; None if this machine has none, or the environment says VITALSIGN_NATIVE=0."""
