@@ -45,8 +45,12 @@ PORTABLE = ["-m", "not slow", "tests/unit", "tests/property", "tests/typing", "t
 COMPILED = ["tests/unit/asgi", "tests/unit/metrics/test_together.py", "tests/property/test_exchanges.py"]
 """Where the compiled part is tested."""
 
-FEWER_EXAMPLES = {"VITALSIGN_PROCESSES_EXAMPLES": "4", "VITALSIGN_FUZZ_EXAMPLES": "20"}
-"""For tests that run elsewhere with all of theirs."""
+FEWER_EXAMPLES = {
+    "VITALSIGN_PROCESSES_EXAMPLES": "4",
+    "VITALSIGN_FUZZ_EXAMPLES": "20",
+    "VITALSIGN_TESTED_WAY": "compiled",
+}
+"""For tests that run elsewhere with all of theirs, and there in pure Python too."""
 
 LAST_YEAR = ["fastapi==0.121.3"]
 """Releases of November 2025, which many services still run; `tests` takes the newest, `minimums` the oldest."""
@@ -165,7 +169,8 @@ def last_year(session: nox.Session) -> None:
     install(session, "test", *LAST_YEAR)
     fastapi = ("tests/unit/metrics/test_decorators_fastapi.py", "tests/integration/frameworks/test_asgi_frameworks.py")
     # Old releases warn of what later ones have mended.
-    pytest(session, "-W", "default", "-m", "not slow", "tests/unit/asgi", *fastapi, "-k", "not integration or fastapi")
+    chosen = ("-m", "not slow", "tests/unit/asgi", *fastapi, "-k", "not integration or fastapi")
+    pytest(session, "-W", "default", *chosen, env=FEWER_EXAMPLES)
 
 
 @nox.session

@@ -41,6 +41,8 @@ def both_ways(request: pytest.FixtureRequest) -> Iterator[str]:
     """Let each test run with the compiled part, and with the Python code that takes its place elsewhere."""
     if request.param == "compiled" and native is None:
         pytest.skip("the compiled part is not there: no compiler, or an editable installation")
+    if native is not None and request.param != os.environ.get("VITALSIGN_TESTED_WAY", request.param):
+        pytest.skip("VITALSIGN_TESTED_WAY says that the other way is enough here")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "pure":
             patch.setattr("vitalsign._http_exchange.native", None)

@@ -212,9 +212,6 @@ raise_given(PyObject *const *arguments, Py_ssize_t count)
     else {
         PyErr_SetString(PyExc_TypeError, "throw() takes an exception, or its class and value");
     }
-    if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        PyErr_SetString(PyExc_RuntimeError, "coroutine raised StopIteration");
-    }
 }
 
 /* Close what the server's function is awaited by, as far as it can be closed. */

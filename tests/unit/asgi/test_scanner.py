@@ -65,6 +65,7 @@ async def send(message: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("names", "requests"), SCANS)
 def test_hostile_requests_leave_bounded_series_and_memory(names, requests, registry):
     """However many they are, the labels are ours, memory does not grow, and the application sees no error."""
@@ -72,6 +73,7 @@ def test_hostile_requests_leave_bounded_series_and_memory(names, requests, regis
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 def test_hostile_requests_in_pure_python(registry, monkeypatch):
     """So it is without the compiled part; fewer of them show it as well."""
     monkeypatch.setattr("vitalsign._http_exchange.native", None)
@@ -126,6 +128,7 @@ def hostile_environ(chance: random.Random) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("names", "requests"), SCANS)
 def test_hostile_requests_by_wsgi(names, requests, registry):
     """The same holds for WSGI."""
